@@ -1,0 +1,214 @@
+"""The layers of a CapsNet, in `keras.ops` alone.
+
+Shapes: B batch, I input capsules, C classes (output capsules), D atoms (the length of a capsule's vector), P types of
+primary capsules, H and W the grid.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+SMALLEST = 1e-30  # keeps sqrt's gradient finite at zero; far below what float32 lets any real length be
+
+
+def squash(s: Any, axis: int = -1) -> Any:
+    """Shrinks vectors to a length below one, keeping their direction (Eq. 1).
+
+    Args:
+        s: float tensor `(..., atoms, ...)`, any length.
+        axis: the axis that holds the atoms of a capsule.
+
+    Returns:
+        Tensor of the shape of `s`; the length |s|^2 / (1 + |s|^2) lies in [0, 1).
+        Zero vectors map to zero with a finite gradient; the released code divides by |s| and yields NaN there.
+    """
+    squared = ops.sum(ops.square(s), axis=axis, keepdims=True)
+    return s * (ops.sqrt(squared + SMALLEST) / (1.0 + squared))
+
+
+def lengths(capsules: Any) -> Any:
+    """The length of each capsule: `(..., D)` to `(...)`, in [0, 1) after a squash, with a finite gradient at zero."""
+    return ops.sqrt(ops.sum(ops.square(capsules), axis=-1) + SMALLEST)
+
+
+def couplings_of(logits: Any, leaky: bool) -> Any:
+    """How much each input capsule gives to each class: a softmax **over the classes** (Eq. 3).
+
+    Args:
+        logits: b, `(B, C, I)`.
+        leaky: let a capsule give a part to none of the classes: a zero logit stands before the others and is dropped.
+
+    Returns:
+        c, `(B, C, I)`; over C they add up to 1, and to less than 1 if leaky.
+    """
+    if not leaky:
+        return ops.softmax(logits, axis=1)
+    nowhere = ops.zeros_like(logits[:, :1])
+    return ops.softmax(ops.concatenate([nowhere, logits], axis=1), axis=1)[:, 1:]
+
+
+def route(votes: Any, bias: Any, iterations: int, leaky: bool = False) -> Any:
+    """Routing by agreement (Procedure 1), gradients flowing through every iteration as in the released code.
+
+    Args:
+        votes: u_hat, what each input capsule predicts for each class, `(B, C, I, D)`. This layout makes both products
+            batched matrix products over contiguous memory.
+        bias: `(C, D)`, added inside every squash (as the released code does; the paper has none).
+        iterations: at least 1. One means that every class gets the same share, which is no routing at all.
+        leaky: see `couplings_of`.
+
+    Returns:
+        v, the output capsules `(B, C, D)` in the dtype of `bias`.
+    """
+    bias = ops.convert_to_tensor(bias)
+    _, classes, inputs, _ = votes.shape
+    even = 1.0 / (classes + int(leaky))  # b = 0: the softmax is known before it is taken
+    total = ops.cast(ops.sum(votes, axis=2), bias.dtype) * even  # (B, C, D)
+    capsules = squash(total + bias)
+    logits = ops.zeros((1, classes, inputs), dtype=bias.dtype)
+    for _ in range(iterations - 1):  # the last iteration's agreement would have no use
+        agreement = ops.matmul(votes, ops.cast(capsules, votes.dtype)[..., None])[..., 0]  # (B, C, I)
+        logits = logits + ops.cast(agreement, bias.dtype)
+        couplings = ops.cast(couplings_of(logits, leaky), votes.dtype)  # (B, C, I)
+        total = ops.matmul(couplings[:, :, None, :], votes)[:, :, 0]  # (B, C, D)
+        capsules = squash(ops.cast(total, bias.dtype) + bias)
+    return capsules
+
+
+@keras.saving.register_keras_serializable("capsrepro")
+class PrimaryCapsules(keras.layers.Layer):
+    """A convolution whose channels are capsules: P types of `atoms` each, without a ReLU before the squash (section 4)."""
+
+    def __init__(
+        self,
+        types: int,
+        atoms: int = 8,
+        kernel_size: int = 9,
+        strides: int = 2,
+        padding: str = "valid",
+        share: float = 1.0,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Sets up the layer.
+
+        Args:
+            types: P, of which each place of the grid has one capsule.
+            atoms: the length of a capsule's vector.
+            kernel_size: of the convolution, both ways.
+            strides: of the convolution, both ways.
+            padding: `valid` or `same`.
+            share: what the convolution is multiplied by before the bias is added: 1 in the paper. The released code
+                routes from one input capsule, and the softmax over its P zero logits makes it 1/P (leaky: 1/(P+1)).
+            kernel_initializer: as for `keras.layers.Conv2D`; by default the released code's truncated normal of 0.1.
+            **kwargs: of `keras.layers.Layer`.
+        """
+        super().__init__(**kwargs)
+        self.types = types
+        self.atoms = atoms
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padding = padding
+        self.share = share
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes the kernel `(k, k, channels, P * atoms)`, channel = type * atoms + atom, and the bias `(P * atoms,)`."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
+            initializer=self.kernel_initializer,
+        )
+        self.bias = _bias(self, (self.types * self.atoms,))
+
+    def call(self, inputs: Any) -> Any:
+        """Maps `(B, h, w, channels)` to capsules `(B, P*H*W, atoms)` in float32, type-major, then row, then column."""
+        grid = ops.conv(inputs, self.kernel, strides=self.strides, padding=self.padding)  # (B, H, W, P*atoms)
+        grid = ops.cast(grid, "float32") * self.share + self.bias
+        _, height, width, _ = grid.shape
+        grid = ops.reshape(grid, (-1, height, width, self.types, self.atoms))
+        grid = ops.transpose(grid, (0, 3, 1, 2, 4))  # (B, P, H, W, atoms)
+        return squash(ops.reshape(grid, (-1, self.types * height * width, self.atoms)))
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
+        """`(B, P*H*W, atoms)`."""
+        reach = 0 if self.padding == "same" else self.kernel_size - 1
+        height, width = (-(-(size - reach) // self.strides) for size in input_shape[1:3])
+        return (input_shape[0], self.types * height * width, self.atoms)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer was made with."""
+        names = ("types", "atoms", "kernel_size", "strides", "padding", "share")
+        return super().get_config() | _config(self, names)
+
+
+@keras.saving.register_keras_serializable("capsrepro")
+class DigitCapsules(keras.layers.Layer):
+    """One capsule for each class, fed by routing from all input capsules (section 4)."""
+
+    def __init__(
+        self,
+        classes: int = 10,
+        atoms: int = 16,
+        routing: int = 3,
+        leaky: bool = False,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Sets up the layer.
+
+        Args:
+            classes: C.
+            atoms: the length of an output capsule's vector.
+            routing: iterations, see `route`.
+            leaky: see `couplings_of`.
+            kernel_initializer: as for `keras.layers.Dense`; by default the released code's truncated normal of 0.1.
+            **kwargs: of `keras.layers.Layer`.
+        """
+        super().__init__(**kwargs)
+        self.classes = classes
+        self.atoms = atoms
+        self.routing = routing
+        self.leaky = leaky
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes a matrix for each pair of input capsule and class, `(C, I, atoms in, atoms)`, and the bias `(C, atoms)`."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.classes, input_shape[1], input_shape[2], self.atoms),
+            initializer=self.kernel_initializer,
+        )
+        self.bias = _bias(self, (self.classes, self.atoms))
+
+    def call(self, inputs: Any) -> Any:
+        """Maps capsules `(B, I, atoms in)` to capsules `(B, C, atoms)` in float32."""
+        return route(self.votes(inputs), self.bias, self.routing, self.leaky)
+
+    def votes(self, inputs: Any) -> Any:
+        """u_hat (Eq. 2): `(B, I, atoms in)` to `(B, C, I, atoms)` in the compute dtype."""
+        return ops.einsum("bia,ciad->bcid", inputs, self.kernel)
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
+        """`(B, C, atoms)`."""
+        return (input_shape[0], self.classes, self.atoms)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer was made with."""
+        names = ("classes", "atoms", "routing", "leaky")
+        return super().get_config() | _config(self, names)
+
+
+def _initializer() -> keras.initializers.Initializer:
+    return keras.initializers.TruncatedNormal(stddev=0.1)
+
+
+def _bias(layer: Any, shape: tuple[int, ...]) -> Any:
+    """Starts at 0.1 and stays in float32 in mixed precision too, as all sums that end in a length do."""
+    return layer.add_weight(name="bias", shape=shape, initializer=keras.initializers.Constant(0.1), autocast=False)
+
+
+def _config(layer: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    initializer = keras.initializers.serialize(layer.kernel_initializer)
+    return {name: getattr(layer, name) for name in names} | {"kernel_initializer": initializer}

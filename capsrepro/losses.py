@@ -1,0 +1,83 @@
+"""The losses, each a value for every example: Keras averages them over the batch.
+
+`scores` is `(B, C)`: the lengths of the class capsules, or a baseline's logits. `truth` is `(B, C)`: one at each class in the image,
+zero elsewhere, so that two digits mean two ones.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+Loss = Callable[[Any, Any], Any]
+
+RECONSTRUCTION_WEIGHT = 0.0005  # section 4.1; of the *sum* over pixels, in paper and released code alike
+
+
+def margin_loss(truth: Any, scores: Any, *, recipe: str = "paper") -> Any:
+    """Margin loss (Eq. 4): T max(0, 0.9 - |v|)^2 + 0.5 (1 - T) max(0, |v| - 0.1)^2.
+
+    Args:
+        truth: `(B, C)` of zeros and ones.
+        scores: lengths `(B, C)` in [0, 1).
+        recipe: `paper` sums over the classes; `released` takes the mean and halves it: 1/20 of it for ten classes.
+
+    Returns:
+        float `(B,)`.
+    """
+    present = truth * ops.square(ops.relu(0.9 - scores))
+    absent = 0.5 * (1.0 - truth) * ops.square(ops.relu(scores - 0.1))
+    if recipe == "paper":
+        return ops.sum(present + absent, axis=-1)
+    return 0.5 * ops.mean(present + absent, axis=-1)
+
+
+def softmax_loss(truth: Any, scores: Any) -> Any:
+    """Cross-entropy of a softmax over the scores: `(B, C)`, `(B, C)` to `(B,)`."""
+    return keras.losses.categorical_crossentropy(truth, scores, from_logits=True)
+
+
+def sigmoid_loss(truth: Any, scores: Any, *, recipe: str = "paper") -> Any:
+    """Sigmoid cross-entropy, the mean over the classes: `(B, C)`, `(B, C)` to `(B,)`.
+
+    The released code aims at half the label, whatever the number of digits; the paper says nothing of it.
+    """
+    aim = truth * 0.5 if recipe == "released" else truth
+    return keras.losses.binary_crossentropy(aim, scores, from_logits=True)
+
+
+def reconstruction_loss(targets: Any, drawn: Any) -> Any:
+    """Squared error, summed over pixels and digits and weighted by 0.0005 (section 4.1).
+
+    Args:
+        targets: `(B, T, pixels)` in [0, 1].
+        drawn: the decoder's `(B, T, pixels)` in [0, 1].
+
+    Returns:
+        float `(B,)`.
+    """
+    return RECONSTRUCTION_WEIGHT * ops.sum(ops.square(targets - drawn), axis=(1, 2))
+
+
+def both_right(truth: Any, scores: Any, *, digits: int = 1) -> Any:
+    """Whether the `digits` highest scores are exactly the classes in the image: `(B,)` of 0 and 1. Half right is wrong.
+
+    Of equal scores the class with the lower number counts as the higher, as in the released code.
+    """
+    _, highest = ops.top_k(scores, digits)
+    chosen = ops.sum(ops.one_hot(highest, scores.shape[-1], dtype=truth.dtype), axis=1)  # (B, C)
+    return ops.cast(ops.all(ops.equal(chosen, truth), axis=-1), "float32")
+
+
+def classification(name: str, recipe: str) -> Loss:
+    """The classification loss of a run: `margin`, `softmax` or `sigmoid`, as the recipe weighs it."""
+
+    def loss(truth: Any, scores: Any) -> Any:
+        if name == "softmax":
+            return softmax_loss(truth, scores)
+        weighed = {"margin": margin_loss, "sigmoid": sigmoid_loss}[name]
+        return weighed(truth, scores, recipe=recipe)
+
+    loss.__name__ = f"{name}_loss"
+    return loss

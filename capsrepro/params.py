@@ -1,0 +1,203 @@
+"""`params.yaml` as frozen dataclasses; an unknown key or a wrong type is an error that names it."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from capsrepro.errors import Error
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One row of the paper: what is trained, on what, and how. The defaults are the paper's MNIST CapsNet (section 4).
+
+    What a scale may set comes second; what the row *is* comes first and is the same at every scale.
+    """
+
+    data: Literal["mnist"]
+    model: Literal["capsnet", "mnist_baseline", "multimnist_baseline"]
+    recipe: Literal["paper", "released"] = "released"  # where paper and released code disagree, which one is followed
+    loss: Literal["margin", "softmax", "sigmoid"] = "margin"
+    routing: int | None = None  # iterations of routing; None where there are no capsules
+    reconstruction: bool = False
+    leaky: bool = False  # leaky routing: a capsule may belong to none of the classes
+    padding: Literal["valid", "same"] = "valid"
+    primary_atoms: int = 8
+    digit_atoms: int = 16
+    dropout: float = 0.0
+    shift: int = 2  # training images are shifted by up to so many pixels each way
+    validate: bool = False  # train on the last 50,000 images and test on the first 10,000 training images
+    batch_size: int = 128
+    learning_rate: float = 0.001
+    decay_rate: float = 0.96
+
+    conv_channels: tuple[int, ...] = (256,)
+    primary_types: int = 32
+    dense_units: tuple[int, ...] = (512, 1024)  # CapsNet: the decoder's hidden layers; baselines: those before the last
+    steps: int = 300_000
+    decay_steps: int = 2000  # the rate falls by decay_rate in so many steps
+    checkpoint_steps: int = 1500  # a backup and a line of history every so many steps
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    train_examples: int | None = None  # only the first so many training images; None: all
+
+
+SCALE_MAY_SET = (
+    "conv_channels",
+    "primary_types",
+    "dense_units",
+    "steps",
+    "decay_steps",
+    "checkpoint_steps",
+    "precision",
+    "train_examples",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """All of `params.yaml`: what is selected, the runs, and what each scale sets for each of them."""
+
+    scales: tuple[str, ...]
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs: Mapping[str, Run]
+    scale_settings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    def settings(self, run: str, scale: str) -> Run:
+        """The run as it is trained at a scale.
+
+        Raises:
+            Error: there is no such run, no such scale, or the scale says nothing about the run.
+        """
+        entry = _known(self.runs, run, "run", "runs")
+        overrides = _known(_known(self.scale_settings, scale, "scale", "scale_settings"), run, "run", f"scale_settings.{scale}")
+        return dataclasses.replace(entry, **overrides)
+
+
+def read(path: Path = Path("params.yaml")) -> Params:
+    """Reads and checks a parameter file.
+
+    Raises:
+        Error: the file is missing or no YAML, a key is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
+    except yaml.YAMLError as fault:
+        raise Error(f"{path}: not YAML ({' '.join(str(fault).split())})") from fault
+    top = _checked(content, {field.name: Any for field in dataclasses.fields(Params)}, f"{path}: ", required=True)
+    runs = {}
+    for name, entry in _mapping(top["runs"], f"{path}: runs").items():
+        where = f"{path}: runs.{name}"
+        runs[name] = _run(_checked(entry, _RUN_TYPES, f"{where}."), where)
+    scales = {
+        scale: _scale(entries, runs, f"{path}: scale_settings.{scale}")
+        for scale, entries in _mapping(top["scale_settings"], f"{path}: scale_settings").items()
+    }
+    params = Params(
+        scales=_value(top["scales"], tuple[str, ...], f"{path}: scales"),
+        rows=_value(top["rows"], tuple[str, ...], f"{path}: rows"),
+        seeds=_value(top["seeds"], tuple[int, ...], f"{path}: seeds"),
+        runs=runs,
+        scale_settings=scales,
+    )
+    for scale in params.scales:
+        for row in params.rows:
+            params.settings(row, scale)
+    return params
+
+
+_RUN_TYPES = typing.get_type_hints(Run)
+_SCALE_TYPES = {name: _RUN_TYPES[name] for name in SCALE_MAY_SET}
+_AT_LEAST = {
+    "routing": 1,
+    "primary_types": 1,
+    "primary_atoms": 1,
+    "digit_atoms": 1,
+    "shift": 0,
+    "batch_size": 1,
+    "steps": 1,
+    "decay_steps": 1,
+    "checkpoint_steps": 1,
+    "train_examples": 1,
+}
+
+
+def _run(entry: dict[str, Any], where: str) -> Run:
+    for name in ("data", "model"):
+        if name not in entry:
+            raise Error(f"{where}: the key {name!r} is missing")
+    run = Run(**entry)
+    if (run.model == "capsnet") != (run.routing is not None):
+        raise Error(f"{where}.routing: a capsnet needs a number of iterations and a baseline none, received {run.routing}")
+    return run
+
+
+def _scale(entries: Any, runs: Mapping[str, Run], where: str) -> dict[str, dict[str, Any]]:
+    settings = {}
+    for name, entry in _mapping(entries, where).items():
+        _known(runs, name, "run", where)
+        settings[name] = _checked(entry, _SCALE_TYPES, f"{where}.{name}.")
+    return settings
+
+
+def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
+    if name not in entries:
+        raise Error(f"unknown {kind} {name!r} in {where}; known: {', '.join(entries) or 'none'}")
+    return entries[name]
+
+
+def _mapping(content: Any, where: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise Error(f"{where}: expected a mapping, received {content!r}")
+    return content
+
+
+def _checked(content: Any, kinds: Mapping[str, Any], where: str, required: bool = False) -> dict[str, Any]:
+    entries = _mapping(content, where.rstrip(".: "))
+    for name in entries:
+        if name not in kinds:
+            raise Error(f"{where}{name}: unknown key; known: {', '.join(kinds)}")
+    if missing := [name for name in kinds if required and name not in entries]:
+        raise Error(f"{where}the key {missing[0]!r} is missing")
+    return {name: _value(value, kinds[name], f"{where}{name}") for name, value in entries.items()}
+
+
+def _value(value: Any, kind: Any, where: str) -> Any:
+    """The value as `kind` wants it: lists become tuples, whole numbers floats; nothing else is converted."""
+    if kind is Any:
+        return value
+    origin, arguments = get_origin(kind), get_args(kind)
+    name = where.rpartition(".")[2]
+    if origin is Literal and value in arguments:
+        return value
+    if origin is types.UnionType and value is None:
+        return None
+    if origin is types.UnionType:
+        return _value(value, arguments[0], where)
+    if origin is tuple and isinstance(value, list) and value:
+        return tuple(_value(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and number:
+        return float(value)
+    if kind is bool and isinstance(value, bool) or kind is str and isinstance(value, str):
+        return value
+    if kind is int and isinstance(value, int) and number:
+        if value < _AT_LEAST.get(name.partition("[")[0], 0):
+            raise Error(f"{where}: expected at least {_AT_LEAST.get(name, 0)}, received {value}")
+        return value
+    wanted = f"one of {', '.join(map(str, arguments))}" if origin is Literal else _spelled(kind)
+    hint = "; YAML reads 1e-5 as text: write 1.0e-5" if kind is float and isinstance(value, str) else ""
+    raise Error(f"{where}: expected {wanted}, received {value!r}{hint}")
+
+
+def _spelled(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"a list of {get_args(kind)[0].__name__}"
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
