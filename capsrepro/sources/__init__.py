@@ -1,0 +1,88 @@
+"""Where each file comes from: fetched from the first mirror that serves it well, verified, unpacked.
+
+`fetch` brings a source into its folder under `data/`; `data_sha256` says in one hash what lies there. The table of what
+was published where is in `published`.
+"""
+
+import errno
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from capsrepro import files
+from capsrepro.errors import Error
+from capsrepro.sources.fetching import Fetch
+from capsrepro.sources.published import SOURCES, Source
+from capsrepro.sources.record import Record
+from capsrepro.sources.web import Patience, Web
+
+__all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch"]
+
+NAMES = tuple(SOURCES)
+LOCK = Path("results/released_sources.lock.json")  # committed: the hashes that nobody published
+
+log = logging.getLogger(__name__)
+
+
+def fetch(
+    name: str,
+    folder: Path = Path("data"),
+    *,
+    lock: Path = LOCK,
+    web: Web | None = None,
+    say: Callable[[str], None] = log.info,
+    table: Mapping[str, Source] = SOURCES,
+) -> Path:
+    """Makes `folder/name` hold the verified files of a source, and returns it; what is there and right is kept.
+
+    Mirrors are asked in order: the folder that the environment variable CAPSREPRO_DATA names, then those of the table,
+    unless CAPSREPRO_OFFLINE is set. One that is unreachable, slow, truncated or wrong gives way to the next.
+
+    Args:
+        name: one of `NAMES`.
+        folder: where the data sets lie. `folder/.fetch` is for what is under way.
+        lock: where hashes that nobody published are recorded at the first fetch.
+        web: the downloader, shared between calls so that a dead host is waited for once.
+        say: called with a line on what was done.
+        table: the sources.
+
+    Raises:
+        Error: no such source, every mirror failed, the disk is full, or another process fetches the same.
+    """
+    source = _find(name, table)
+    place, work = folder / name, folder / ".fetch" / name
+    try:
+        with files.locked(work, f"fetching {name}"):
+            record = Record(source, place, lock)
+            if missing := set(record.faults()):
+                Fetch(source, place, work, record, web or Web(), say).bring(missing)
+            else:
+                say(f"{place}: {len(source.files)} of {len(source.files)} files are there and right, nothing to fetch")
+    except OSError as fault:
+        if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise Error(f"{place}: {fault.strerror}; make room, then `python -m experiments.fetch {name}`") from fault
+    return place
+
+
+def data_sha256(
+    name: str, folder: Path = Path("data"), *, lock: Path = LOCK, table: Mapping[str, Source] = SOURCES
+) -> str:
+    """One hash over the names and hashes of a source's files, which are verified first; it goes into the provenance.
+
+    Raises:
+        Error: no such source, or a file is missing or not the published one.
+    """
+    source = _find(name, table)
+    record = Record(source, folder / name, lock)
+    for file, fault in record.faults().items():
+        raise Error(f"{folder / name / file}: {fault}; run `python -m experiments.fetch {name}`")
+    lines = "".join(f"{record.sha256(file)}  {file.name}\n" for file in source.files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _find(name: str, table: Mapping[str, Source]) -> Source:
+    if name not in table:
+        raise Error(f"unknown source {name!r}; choose from {', '.join(table)}")
+    return table[name]

