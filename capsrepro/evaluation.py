@@ -9,7 +9,7 @@ import numpy as np
 from capsrepro import losses, models
 from capsrepro.data.batches import Dataset
 from capsrepro.errors import Error
-from capsrepro.verdicts import wilson
+from capsrepro.intervals import wilson
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Params:
         Raises:
             Error: there is no such run, no such scale, or the scale says nothing about the run.
         """
-        entry = _known(self.runs, run, "run", "runs")
+        entry: Run = _known(self.runs, run, "run", "runs")
         overrides = _known(_known(self.scale_settings, scale, "scale", "scale_settings"), run, "run", f"scale_settings.{scale}")
         return dataclasses.replace(entry, **overrides)
 

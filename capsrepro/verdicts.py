@@ -1,19 +1,14 @@
-"""Intervals of a measured error, and the rule that turns them into a verdict on a number of the paper."""
+"""The rule that turns a measured interval into a verdict on a number of the paper."""
 
 import dataclasses
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import scipy.special
-
+from capsrepro.intervals import student, wilson
 from capsrepro.paper import DATA, Row
 from capsrepro.params import Run
 
-CONFIDENCE = 0.95
 WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
-_UPPER = (1 + CONFIDENCE) / 2  # the quantile of a two-sided interval
 _ABSENT = object()
 
 
@@ -58,49 +53,6 @@ class Verdict:
         if self.word == "not run":
             return ": ".join((self.word, *self.remarks))
         return f"{self.word} ({', '.join(self.remarks)})" if self.remarks else self.word
-
-
-def wilson(wrong: int, examples: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of an error rate, without continuity correction (Wilson 1927).
-
-    Args:
-        wrong: how many were wrong, 0 to `examples`.
-        examples: out of how many, at least 1.
-
-    Returns:
-        The lower and upper end in percent, within [0, 100]; exactly 0 with none wrong, exactly 100 with all wrong.
-
-    Raises:
-        ValueError: the counts are impossible.
-    """
-    if not 0 <= wrong <= examples or examples < 1:
-        raise ValueError(f"expected 0 <= wrong <= examples and examples >= 1, received {wrong} of {examples}")
-    square = float(scipy.special.ndtri(_UPPER)) ** 2
-    centre = wrong + square / 2
-    half = math.sqrt(square * (wrong * (examples - wrong) / examples + square / 4))
-    low = 0.0 if wrong == 0 else 100 * (centre - half) / (examples + square)
-    high = 100.0 if wrong == examples else 100 * (centre + half) / (examples + square)
-    return low, high
-
-
-def student(percentages: Sequence[float]) -> tuple[float, float]:
-    """Student's 95 % interval of the mean: mean ± t(n - 1) * s / sqrt(n), s with n - 1 in the denominator.
-
-    Args:
-        percentages: one for each seed, at least two, in percent.
-
-    Returns:
-        The lower and upper end in percent, cut off at 0 and 100; the mean twice where all are equal.
-
-    Raises:
-        ValueError: fewer than two values, which say nothing about their spread.
-    """
-    if len(percentages) < 2:
-        raise ValueError(f"expected at least two values, received {len(percentages)}; use `wilson` for one")
-    mean = statistics.fmean(percentages)
-    t = float(scipy.special.stdtrit(len(percentages) - 1, _UPPER))
-    half = t * statistics.stdev(percentages) / math.sqrt(len(percentages))
-    return min(mean, max(0.0, mean - half)), max(mean, min(100.0, mean + half))
 
 
 def measured(row: Row, results: Sequence[Result]) -> list[float]:

@@ -3,7 +3,6 @@
 LeCun, Cortes, Burges: "The MNIST database of handwritten digits", http://yann.lecun.com/exdb/mnist, CC BY-SA 3.0.
 """
 
-import hashlib
 import struct
 from pathlib import Path
 from typing import Literal
@@ -104,7 +103,8 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     expected = header + int(np.prod(shape))
     try:
         size = path.stat().st_size
-        content = path.read_bytes() if size == expected else path.open("rb").read(header)
+        with path.open("rb") as file:
+            content = file.read(expected if size == expected else header)
     except OSError as fault:
         raise Error(f"{path}: not readable ({fault.strerror}); run `python -m experiments.fetch mnist`") from fault
     if len(content) < header:
@@ -117,8 +117,3 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if size != expected:
         raise Error(f"{path}: expected {expected} bytes, received {size}; {remedy}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def digest(images: np.ndarray, labels: np.ndarray) -> str:
-    """SHA-256 of the arrays themselves, for data that comes from no published file."""
-    return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()

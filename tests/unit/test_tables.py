@@ -61,8 +61,7 @@ def read_csv(path):
 
 
 def shown(table, run):
-    lines = tables.display(table).to_dict("records")
-    return lines[list(ROWS).index(run)]
+    return tables.display(table).to_dict("records")[list(ROWS).index(run)]
 
 
 def test_every_row_of_the_paper_must_have_a_line_and_those_not_run_must_say_so(tmp_path):
@@ -102,16 +101,14 @@ def test_the_csv_must_keep_numbers_apart(tmp_path):
     table, results = built(tmp_path)
     tables.write(table, results, tmp_path, "full")
     lines = {line["id"]: line for line in read_csv(tmp_path / "full" / "table.csv")}
-    assert tuple(lines[R3]) == (
-        "id", "where", "method", "measure", "routing", "reconstruction", "seeds", "wrong", "examples", "measured",
-        "std", "interval_low", "interval_high", "paper", "paper_std", "paper_n", "margin", "difference", "verdict",
-        "remarks", "parameters", "steps",
-    )  # fmt: skip
+    assert ",".join(lines[R3]) == (
+        "id,where,method,measure,routing,reconstruction,seeds,wrong,examples,measured,std,interval_low,interval_high,"
+        "paper,paper_std,paper_n,margin,difference,verdict,remarks,parameters,steps"
+    )
     picked = ("seeds", "wrong", "examples", "measured", "std", "interval_low", "interval_high", "difference")
     assert [lines[R3][name] for name in picked] == ["1", "23", "10000", "0.23", "", "0.1533", "0.3449", "-0.02"]
-    assert [lines[BASELINE][name] for name in picked] == [
-        "3", "132", "30000", "0.44", "0.01", "0.4152", "0.4648", "0.05",
-    ]  # fmt: skip
+    assert [lines[BASELINE][name] for name in picked[:5]] == ["3", "132", "30000", "0.44", "0.01"]
+    assert [lines[BASELINE][name] for name in picked[5:]] == ["0.4152", "0.4648", "0.05"]
     assert lines["svhn-capsnet"]["measured"] == lines["svhn-capsnet"]["wrong"] == ""
 
 
@@ -122,17 +119,14 @@ def test_runs_csv_must_have_a_line_for_each_seed(tmp_path):
     tables.write(table, results, tmp_path, "full")
     lines = read_csv(tmp_path / "full" / "runs.csv")
     assert [(line["seed"], line["wrong"], line["routing"]) for line in lines] == [("9", "29", "3"), ("10", "30", "3")]
-    assert lines[0]["device"] == "abacus"
-    assert lines[0]["train_seconds"] == "12.5"
-    assert lines[0]["precision"] == "float32"
+    assert [lines[0][name] for name in ("device", "train_seconds", "precision")] == ["abacus", "12.5", "float32"]
 
 
 def test_an_accuracy_must_be_shown_as_such(tmp_path):
     run = "affnist-capsnet"
     write(tmp_path, run, 0, 0, metrics={"wrong": 64_000, "examples": 320_000, "test_error_pct": 20.0, "parameters": 1})
     results = tables.read_results(tmp_path, "full")
-    now = {run: settings(run)}
-    line = shown(tables.build(ROWS, results, now, now), run)
+    line = shown(tables.build(ROWS, results, {run: settings(run)}, {run: settings(run)}), run)
     assert (line["measured"], line["difference"], line["verdict"]) == ("80.00 (64000/320000)", "+1.00", "reproduced")
     assert line["95 % interval"] == "79.86 to 80.14"  # 1.96 * sqrt(0.2 * 0.8 / 320000) = 0.139 points
 
@@ -143,7 +137,7 @@ def test_writing_twice_must_give_the_same_four_files_without_a_date(tmp_path):
     texts = []
     for _ in range(2):
         tables.write(table, results, tmp_path, "full")
-        texts.append({path.name: path.read_text() for path in (tmp_path / "full").iterdir() if path.is_file()})
+        texts.append({path.name: path.read_text() for path in (tmp_path / "full").glob("*.*")})
     assert texts[0] == texts[1]
     assert set(texts[0]) == {"table.md", "table.csv", "table.tex", "runs.csv"}
     assert not any(re.search(r"20\d\d-", text) for text in texts[0].values())
@@ -155,9 +149,8 @@ def test_markdown_must_say_scale_and_words_above_a_table_of_equal_columns(tmp_pa
     assert text.startswith("# Scale `full`\n")
     for word in ("reproduced", "better", "missed", "inconclusive", "quick", "stale", "not reached", "not run"):
         assert f"*{word}*" in text
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(ROWS)
-    assert {line.count("|") for line in lines} == {len(tables.SHOWN) + 1}
+    widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
+    assert widths == [len(tables.SHOWN) + 1] * (2 + len(ROWS))
 
 
 def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
@@ -170,8 +163,7 @@ def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
     assert "$-0.02$" in body
     assert not re.search(r"(?<!\\)[%#_^~]", body)
     assert body.isascii()
-    assert body.count("$") % 2 == 0
-    assert body.count("{") == body.count("}")
+    assert body.count("$") % 2 == body.count("{") - body.count("}") == 0
     assert [body.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {len(tables.SHOWN) - 1}
     assert body.startswith(r"\begin{tabular}{lrlrrrrl}")
@@ -185,12 +177,10 @@ def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
         ("metrics", "wrong", True, "expected a whole number, received True"),
         ("metrics", "wrong", 10_001, "10001 of 10000 examples cannot be"),
         ("metrics", "test_error_pct", 0.24, "0.24 is not 23 of 10000 wrong"),
-        ("metrics", "test_error_pct", None, "expected a number, received None"),
         ("metrics", "test_error_pct", float("nan"), "nan is not 23 of 10000 wrong"),
         ("metrics", "routing", 3.0, "expected a whole number or null, received 3.0"),
         ("metrics", "reconstruction", 1, "expected true or false, received 1"),
         ("provenance", "settings", [], "expected an object, received []"),
-        ("provenance", "train_examples", "all", "expected a whole number, received 'all'"),
         ("provenance", "stop_reached", "no", "expected true or false, received 'no'"),
     ],
 )
@@ -218,12 +208,12 @@ def test_metrics_in_a_file_of_another_name_must_be_refused(tmp_path, change):
 
 def test_metrics_without_provenance_or_torn_must_be_refused(tmp_path):
     path = write(tmp_path)
+    beside = path.parents[1] / "provenance" / path.name
+    beside.unlink()
+    with pytest.raises(Error, match=re.escape(str(beside))):
+        tables.read_results(tmp_path, "full")
     path.write_text(path.read_text()[:40])
     with pytest.raises(Error, match="not readable as JSON"):
-        tables.read_results(tmp_path, "full")
-    path = write(tmp_path)
-    (path.parents[1] / "provenance" / path.name).unlink()
-    with pytest.raises(Error, match="provenance"):
         tables.read_results(tmp_path, "full")
 
 
@@ -239,9 +229,8 @@ def test_a_reason_that_is_no_text_must_be_refused(tmp_path):
 
 
 def test_check_must_refuse_what_one_table_must_not_mix(tmp_path):
-    write(tmp_path)
-    write(tmp_path, seed=1)
-    write(tmp_path, BASELINE)
+    for run, seed in ((R3, 0), (R3, 1), (BASELINE, 0)):
+        write(tmp_path, run, seed)
     good = tables.read_results(tmp_path, "full")
     tables.check(good, "full")
     for change, told in (
@@ -268,9 +257,8 @@ def command(*arguments):
 
 def prepared(folder):
     """A results folder and a parameter file with one run at two scales."""
-    results = folder / "results"
-    results.mkdir()
-    (results / "paper.csv").write_text((ROOT / "results" / "paper.csv").read_text())
+    (results := folder / "results").mkdir()
+    (results / "paper.csv").write_bytes((ROOT / "results" / "paper.csv").read_bytes())
     entry = "data: mnist, model: capsnet, recipe: paper, routing: 3, reconstruction: true"
     (folder / "params.yaml").write_text(
         f"scales: [full]\nrows: [{R3}]\nseeds: [0]\nruns:\n  {R3}: {{{entry}}}\n"
@@ -301,8 +289,7 @@ def test_the_command_must_refuse_to_mix_recipes_and_leave_nothing(tmp_path):
 
 def test_the_command_must_refuse_an_unknown_scale_in_one_line(tmp_path):
     _, where = prepared(tmp_path)
-    answer = command("--scale", "hasty", *where)
-    assert answer.returncode == 1
+    assert (answer := command("--scale", "hasty", *where)).returncode == 1
     assert re.fullmatch(r"error: unknown scale 'hasty'; known to [^\n]*: full, paper\n", answer.stderr)
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from capsrepro import params, verdicts
 from capsrepro.paper import Row
-from capsrepro.verdicts import Result, compare, interval, judge, student, wilson
+from capsrepro.intervals import student, wilson
+from capsrepro.verdicts import Result, compare, interval, judge
 
 ROW = Row(
     "mnist-capsnet-r3-recon", "Table 1", "CapsNet", "mnist", "test_error_pct",

@@ -1,0 +1,53 @@
+"""95 % intervals of a measured error: Wilson's for one count, Student's for several seeds."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import scipy.special
+
+CONFIDENCE = 0.95
+_UPPER = (1 + CONFIDENCE) / 2  # the quantile of a two-sided interval
+
+
+def wilson(wrong: int, examples: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of an error rate, without continuity correction (Wilson 1927).
+
+    Args:
+        wrong: how many were wrong, 0 to `examples`.
+        examples: out of how many, at least 1.
+
+    Returns:
+        The lower and upper end in percent, within [0, 100]; exactly 0 with none wrong, exactly 100 with all wrong.
+
+    Raises:
+        ValueError: the counts are impossible.
+    """
+    if not 0 <= wrong <= examples or examples < 1:
+        raise ValueError(f"expected 0 <= wrong <= examples and examples >= 1, received {wrong} of {examples}")
+    square = float(scipy.special.ndtri(_UPPER)) ** 2
+    centre = wrong + square / 2
+    half = math.sqrt(square * (wrong * (examples - wrong) / examples + square / 4))
+    low = 0.0 if wrong == 0 else 100 * (centre - half) / (examples + square)
+    high = 100.0 if wrong == examples else 100 * (centre + half) / (examples + square)
+    return low, high
+
+
+def student(percentages: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean: mean ± t(n - 1) * s / sqrt(n), s with n - 1 in the denominator.
+
+    Args:
+        percentages: one for each seed, at least two, in percent.
+
+    Returns:
+        The lower and upper end in percent, cut off at 0 and 100; the mean twice where all are equal.
+
+    Raises:
+        ValueError: fewer than two values, which say nothing about their spread.
+    """
+    if len(percentages) < 2:
+        raise ValueError(f"expected at least two values, received {len(percentages)}; use `wilson` for one")
+    mean = statistics.fmean(percentages)
+    t = float(scipy.special.stdtrit(len(percentages) - 1, _UPPER))
+    half = t * statistics.stdev(percentages) / math.sqrt(len(percentages))
+    return min(mean, max(0.0, mean - half)), max(mean, min(100.0, mean + half))

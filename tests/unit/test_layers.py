@@ -1,0 +1,107 @@
+"""The layers against a NumPy reference written straight from the paper, and by hand."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capsrepro import layers
+
+
+def squash_of_paper(s: np.ndarray) -> np.ndarray:
+    """Equation 1, literally."""
+    length = np.linalg.norm(s, axis=-1, keepdims=True)
+    return length**2 / (1 + length**2) * s / length
+
+
+def routing_of_paper(votes: np.ndarray, bias: np.ndarray, iterations: int, leaky: bool) -> np.ndarray:
+    """Procedure 1 in loops; votes [B, C, I, D]."""
+    batch, classes, inputs, _ = votes.shape
+    out = np.zeros((batch, classes, votes.shape[3]))
+    for image in range(batch):
+        b = np.zeros((inputs, classes))
+        for _ in range(iterations):
+            c = np.exp(b) / (np.exp(b).sum(axis=1, keepdims=True) + (1.0 if leaky else 0.0))
+            s = np.stack([sum(c[i, j] * votes[image, j, i] for i in range(inputs)) for j in range(classes)])
+            v = squash_of_paper(s + bias)
+            b = b + np.stack([[votes[image, j, i] @ v[j] for j in range(classes)] for i in range(inputs)])
+        out[image] = v
+    return out
+
+
+def test_squash_of_3_4_has_length_25_26ths() -> None:
+    assert np.allclose(layers.squash(np.array([[3.0, 4.0]], np.float32)), np.array([[3.0, 4.0]]) * 5 / 26)
+
+
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=8))
+@settings(deadline=None)
+def test_squash_keeps_the_direction_and_a_length_below_one(vector: list[float]) -> None:
+    s = np.array(vector, np.float32)
+    v = np.array(layers.squash(s), np.float64)
+    assert np.linalg.norm(v) < 1.0 + 1e-6
+    assert float(v @ s) >= 0.0
+    if np.linalg.norm(s) > 1e-3:
+        assert np.allclose(v, squash_of_paper(s.astype(np.float64)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-20, 1e-10])
+def test_squash_and_lengths_are_finite_at_and_near_zero_with_their_gradients(scale: float) -> None:
+    import tensorflow as tf
+
+    s = tf.Variable(tf.ones((2, 8)) * scale)
+    with tf.GradientTape() as tape:
+        v = layers.squash(s)
+        total = tf.reduce_sum(v) + tf.reduce_sum(layers.lengths(v)) + tf.reduce_sum(layers.lengths(s))
+    assert np.all(np.isfinite(v.numpy()))
+    assert np.all(np.isfinite(tape.gradient(total, s).numpy()))
+    assert np.all(np.abs(v.numpy()) <= 1e-9)
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("iterations", [1, 2, 3, 5])
+def test_routing_is_procedure_1(iterations: int, leaky: bool) -> None:
+    generator = np.random.default_rng(0)
+    votes, bias = generator.normal(size=(3, 4, 6, 5)), generator.normal(size=(4, 5))
+    routed = layers.route(votes.astype(np.float32), bias.astype(np.float32), iterations, leaky)
+    assert np.allclose(routed, routing_of_paper(votes, bias, iterations, leaky), atol=2e-6)
+
+
+def test_couplings_add_up_over_the_classes_not_over_the_inputs() -> None:
+    logits = np.random.default_rng(1).normal(size=(2, 4, 6)).astype(np.float32)
+    even = np.array(layers.couplings_of(logits, False))
+    assert np.allclose(even.sum(axis=1), 1.0)
+    assert not np.allclose(even.sum(axis=2), even.sum(axis=2)[0, 0])
+    assert np.all(np.array(layers.couplings_of(logits, True)).sum(axis=1) < 1.0)
+
+
+def test_primary_capsules_are_type_major_and_have_no_relu() -> None:
+    layer = layers.PrimaryCapsules(types=2, atoms=3, kernel_size=1, strides=1, share=0.5)
+    layer.build((None, 2, 2, 1))
+    layer.kernel.assign(-np.arange(1.0, 7.0, dtype=np.float32).reshape(1, 1, 1, 6))
+    layer.bias.assign(np.zeros(6))
+    image = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32).reshape(1, 2, 2, 1)
+    capsules = np.array(layer(image))
+    expected = squash_of_paper(np.array([[-0.5 * x * k for k in ks] for ks in ((1, 2, 3), (4, 5, 6)) for x in (1, 2, 3, 4)]))
+    assert np.allclose(capsules[0], expected, atol=1e-6)
+    assert layer.compute_output_shape((None, 2, 2, 1)) == (None, 8, 3)
+
+
+@pytest.mark.parametrize(("padding", "size"), [("valid", 36 * 8), ("same", 100 * 8)])
+def test_the_grid_of_the_papers_primary_capsules(padding: str, size: int) -> None:
+    layer = layers.PrimaryCapsules(types=8, padding=padding)
+    assert layer.compute_output_shape((None, 20, 20, 16)) == (None, size, 8)
+    assert tuple(layer(np.zeros((1, 20, 20, 16), np.float32)).shape) == (1, size, 8)
+
+
+def test_a_layer_can_be_rebuilt_from_its_config() -> None:
+    for layer in (layers.PrimaryCapsules(4, padding="same", share=0.25), layers.DigitCapsules(5, 6, 2, leaky=True)):
+        again = type(layer).from_config(layer.get_config())
+        assert again.get_config() == layer.get_config()
+
+
+def test_mixed_precision_keeps_capsules_and_weights_in_float32() -> None:
+    layer = layers.DigitCapsules(3, 4, routing=3, dtype="mixed_bfloat16")
+    capsules = layer(np.ones((2, 5, 6), np.float32))
+    assert keras.backend.standardize_dtype(capsules.dtype) == "float32"
+    assert {keras.backend.standardize_dtype(weight.dtype) for weight in layer.weights} == {"float32"}

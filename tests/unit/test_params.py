@@ -1,0 +1,82 @@
+"""params.yaml: what is right is read, what is wrong is named in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from capsrepro import params
+from capsrepro.errors import Error
+
+GOOD = """
+scales: [quick]
+rows: [caps]
+seeds: [0, 1]
+runs:
+  caps: {data: mnist, model: capsnet, routing: 3, reconstruction: true}
+scale_settings:
+  quick:
+    caps: {steps: 5, primary_types: 8, conv_channels: [16]}
+"""
+
+
+def read(tmp_path: Path, text: str) -> params.Params:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return params.read(path)
+
+
+def test_settings_of_a_scale_replace_those_of_the_run(tmp_path: Path) -> None:
+    run = read(tmp_path, GOOD).settings("caps", "quick")
+    assert (run.steps, run.primary_types, run.conv_channels, run.routing, run.primary_atoms) == (5, 8, (16,), 3, 8)
+
+
+def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
+    known = params.read()
+    assert len(known.rows) == 5
+    for scale in ("quick", "full", "paper"):
+        assert all(known.settings(row, scale).steps > 0 for row in known.rows)
+    assert known.settings("mnist-capsnet-r3-recon", "paper").primary_types == 32
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("routing: 3", "rooting: 3", "runs.caps.rooting: unknown key"),
+        ("routing: 3", "routing: three", "runs.caps.routing: expected a whole number, received 'three'"),
+        ("routing: 3", "routing: 0", "runs.caps.routing: expected at least 1, received 0"),
+        ("routing: 3", "routing: true", "runs.caps.routing: expected a whole number, received True"),
+        ("routing: 3, ", "", "a capsnet needs a number of iterations"),
+        ("model: capsnet", "model: capsule", "expected one of capsnet, mnist_baseline, multimnist_baseline"),
+        ("model: capsnet, ", "", "the key 'model' is missing"),
+        ("steps: 5", "steps: 5, routing: 1", "scale_settings.quick.caps.routing: unknown key"),
+        ("steps: 5", "steps: 5.5", "expected a whole number, received 5.5"),
+        ("[16]", "16", "expected a list of int, received 16"),
+        ("[16]", "[x]", "conv_channels[0]: expected a whole number"),
+        ("true}", "true, learning_rate: 1e-3}", "write 1.0e-5"),
+        ("seeds: [0, 1]", "seeds: []", "seeds: expected a list"),
+        ("seeds: [0, 1]", "", "the key 'seeds' is missing"),
+        ("rows: [caps]", "rows: [none]", "unknown run 'none'"),
+        ("    caps: {steps", "    cups: {steps", "unknown run 'cups'"),
+        ("runs:\n", "runs: [\n", "not YAML"),
+    ],
+)
+def test_a_fault_is_named_in_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in GOOD
+    with pytest.raises(Error) as fault:
+        read(tmp_path, GOOD.replace(old, new))
+    assert told in str(fault.value)
+    assert "params.yaml" in str(fault.value) or "unknown run" in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="nowhere.yaml: not readable"):
+        params.read(tmp_path / "nowhere.yaml")
+
+
+def test_an_unknown_run_or_scale_lists_the_known_ones(tmp_path: Path) -> None:
+    known = read(tmp_path, GOOD)
+    with pytest.raises(Error, match="unknown run 'x' in runs; known: caps"):
+        known.settings("x", "quick")
+    with pytest.raises(Error, match="unknown scale 'x'.*known: quick"):
+        known.settings("caps", "x")
