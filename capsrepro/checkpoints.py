@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,23 @@ def load_weights(model: keras.Model, path: Path) -> None:
     """Fills a model of the same architecture with the weights of `save_weights`.
 
     Raises:
-        Error: the file is missing, is no weights file, or belongs to another architecture. The model is then not to be used.
+        Error: the file is missing, is no weights file, belongs to another architecture, or holds a number that is not
+            finite (which need not show: oneDNN's ReLU turns NaN into 0). The model is then not to be used.
     """
     if not path.is_file():
         raise Error(f"{path}: no such weights; train them with `dvc repro` or `python -m experiments.train`")
     if not h5py.is_hdf5(path):
         raise Error(f"{path}: not a Keras weights file; delete it and train again")
     try:
-        _uncompiled(model).load_weights(path)
-    except (ValueError, OSError, KeyError) as fault:
+        with warnings.catch_warnings():
+            # Keras only warns of a layer that the file has no weights for, and leaves it as it was initialised.
+            warnings.simplefilter("error", UserWarning)
+            _uncompiled(model).load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as fault:
         reason = " ".join(str(fault).split())[:300]
         raise Error(f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})") from fault
+    if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
+        raise Error(f"{path}: a weight is not finite; train again")
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -18,7 +18,7 @@ from capsrepro.closure import closure
 ROOT = Path(__file__).parents[2]
 
 # A module imports only modules above it; a package stands below its modules. `sources` is above `data`, which verifies
-# what it reads, and `intervals` above `evaluation` and `verdicts`, which both use Wilson's. Some are still to be written.
+# what it reads, and `intervals` above `evaluation` and `verdicts`, which use Wilson's. Some are still to be written.
 ORDER = """
     errors files closure paths intervals params paper
     sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
@@ -41,7 +41,7 @@ HOSTS = (
     "127.0.0.1 apache.org arxiv.org cs.nyu.edu cs.toronto.edu dvc.org github.com keepachangelog.com semver.org "
     "storage.googleapis.com ufldl.stanford.edu yann.lecun.com"
 ).split()
-ABSOLUTE = r"(?<![\w.])/(?:work|root|home|Users)/|file:///"
+ABSOLUTE = r"(?<![\w.])/(?:work|root|home|Users)/|file:/{3}"
 
 LIBRARY = sorted((ROOT / "capsrepro").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "experiments").rglob("*.py"))

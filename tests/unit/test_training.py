@@ -1,0 +1,178 @@
+"""Training goes on exactly where it was stopped, and never from another training's backup."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capsrepro import checkpoints, evaluation, files, models, training
+from capsrepro.data.mnist import Mnist
+from capsrepro.errors import Error
+from capsrepro.params import Run
+
+CAPSNET = Run(
+    "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=1, dense_units=(8, 8),
+    batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
+)  # fmt: skip
+BASELINE = Run(
+    "mnist", "mnist_baseline", recipe="paper", loss="softmax", padding="same", dropout=0.5, conv_channels=(2, 2, 2),
+    dense_units=(8, 8), batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
+)  # fmt: skip
+
+
+class Stopped(Exception):
+    """Stands in for a kill."""
+
+
+@pytest.fixture
+def data(digits: tuple[np.ndarray, np.ndarray]) -> Mnist:
+    images, labels = digits
+    return Mnist(images[:50], labels[:50], name="few", sha256="of few")
+
+
+def train(run: Run, data: Mnist, state: Path, seed: int = 0) -> training.Trained:
+    return training.train(run, data, seed, state=state, verbose=0)
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the batch of a step the last thing that a training asks for."""
+    asked = training.Stream.batch
+
+    def batch(self: training.Stream, number: int) -> Any:
+        if number >= step:
+            raise Stopped
+        return asked(self, number)
+
+    monkeypatch.setattr(training.Stream, "batch", batch)
+
+
+@pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
+def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
+    run: Run, data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(run, data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_at(5, patch)
+        with pytest.raises(Exception, match="Stopped"):
+            train(run, data, tmp_path / "state")
+    again = train(run, data, tmp_path / "state")
+    assert (whole.resumed_at, again.resumed_at) == (0, 4)
+    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+    assert again.history == whole.history
+    assert [line["step"] for line in whole.history] == [2, 4, 6, 7]
+
+
+def test_the_rate_is_the_released_schedule(data: Mnist, tmp_path: Path) -> None:
+    lines = train(CAPSNET, data, tmp_path).history
+    assert [line["learning_rate"] for line in lines] == pytest.approx([0.001 * 0.96 ** (s / 5) for s in (2, 4, 6, 7)])
+    assert float(training.Decay(0.001, 2000, 0.96)(1_000_000)) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("change", [{"routing": 1}, {"recipe": "paper"}, {"learning_rate": 0.002}, {"steps": 9}])
+def test_a_backup_of_other_settings_is_set_aside(data: Mnist, tmp_path: Path, change: dict[str, Any]) -> None:
+    train(CAPSNET, data, tmp_path)
+    other = train(dataclasses.replace(CAPSNET, **change), data, tmp_path)
+    assert other.resumed_at == 0
+    assert train(CAPSNET, data, tmp_path).resumed_at == 7  # and the first is still there
+
+
+def test_a_backup_of_another_seed_or_other_data_is_set_aside(data: Mnist, tmp_path: Path) -> None:
+    train(CAPSNET, data, tmp_path)
+    assert train(CAPSNET, data, tmp_path, seed=1).resumed_at == 0
+    data.sha256 = "of others"
+    assert train(CAPSNET, data, tmp_path).resumed_at == 0
+
+
+def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(data: Mnist, tmp_path: Path) -> None:
+    trained = train(CAPSNET, data, tmp_path)
+    assert [path.name for path in sorted(tmp_path.rglob("*.npz"))] == ["00000006.npz", "00000007.npz"]
+    trained.backups.clear()
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_damaged_newest_backup_gives_way_to_the_one_before(
+    data: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train(CAPSNET, data, tmp_path)
+    newest = max(tmp_path.rglob("*.npz"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(bytes(content))
+    again = train(CAPSNET, data, tmp_path)
+    assert again.resumed_at == 6
+    assert "00000007.npz: this backup cannot be read" in caplog.text
+    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_backup(
+    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = training.Stream.batch
+
+    def batch(self: training.Stream, step: int) -> Any:
+        good = asked(self, step)
+        return good._replace(targets=good.targets * np.float32(np.nan)) if step == 4 else good
+
+    monkeypatch.setattr(training.Stream, "batch", batch)
+    with pytest.raises(Error, match="step 5: the loss is nan; the last good backup is in"):
+        train(CAPSNET, data, tmp_path)
+    assert max(tmp_path.rglob("*.npz")).name == "00000004.npz"
+
+
+def test_a_second_training_says_who_holds_the_first(data: Mnist, tmp_path: Path) -> None:
+    with (
+        files.locked(tmp_path, "training"),
+        pytest.raises(Error, match="training is already under way by process"),
+    ):
+        train(CAPSNET, data, tmp_path)
+
+
+def test_weights_are_the_same_bytes_on_rerun_and_come_back_exactly(data: Mnist, tmp_path: Path) -> None:
+    trained = train(CAPSNET, data, tmp_path / "state")
+    for name in ("one", "other"):
+        checkpoints.save_weights(trained.model, tmp_path / f"{name}.weights.h5")
+    assert (tmp_path / "one.weights.h5").read_bytes() == (tmp_path / "other.weights.h5").read_bytes()
+    fresh = models.build(CAPSNET, data.image_shape, seed=5)
+    checkpoints.load_weights(fresh, tmp_path / "one.weights.h5")
+    assert checkpoints.weights_sha256(fresh) == checkpoints.weights_sha256(trained.model)
+    assert evaluation.evaluate(fresh, data) == evaluation.evaluate(trained.model, data)
+
+
+def test_weights_of_another_network_or_none_are_refused(data: Mnist, tmp_path: Path) -> None:
+    model = models.build(CAPSNET, data.image_shape)
+    with pytest.raises(Error, match="no such weights"):
+        checkpoints.load_weights(model, tmp_path / "none.weights.h5")
+    (tmp_path / "text.weights.h5").write_text("not weights")
+    with pytest.raises(Error, match="not a Keras weights file"):
+        checkpoints.load_weights(model, tmp_path / "text.weights.h5")
+    other = models.build(dataclasses.replace(CAPSNET, primary_types=2), data.image_shape)
+    checkpoints.save_weights(other, tmp_path / "other.weights.h5")
+    with pytest.raises(Error, match="not the weights of this capsnet"):
+        checkpoints.load_weights(model, tmp_path / "other.weights.h5")
+
+
+def test_evaluation_counts_every_image_once(data: Mnist) -> None:
+    model = models.build(CAPSNET, data.image_shape)
+    scores = models.classifier(model).predict_on_batch(data.batch(np.arange(50)).images)
+    wrong = int((scores.argmax(axis=1) != data.labels).sum())
+    for size in (7, 50, 500):
+        assert evaluation.evaluate(model, data, batch_size=size) == evaluation.Score(wrong, 50)
+
+
+def test_a_network_that_yields_nan_is_broken_not_wrong(data: Mnist) -> None:
+    model = models.build(CAPSNET, data.image_shape)
+    kernel = model.get_layer("digit_capsules").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(Error, match="capsnet on few: a score of image 0"):
+        evaluation.evaluate(model, data)
+
+
+def test_weights_that_are_not_finite_are_refused_though_a_relu_would_hide_them(data: Mnist, tmp_path: Path) -> None:
+    model = models.build(CAPSNET, data.image_shape)
+    kernel = model.get_layer("conv1").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    checkpoints.save_weights(model, tmp_path / "bad.weights.h5")
+    with pytest.raises(Error, match=r"bad.weights.h5: a weight is not finite"):
+        checkpoints.load_weights(models.build(CAPSNET, data.image_shape), tmp_path / "bad.weights.h5")
