@@ -44,7 +44,9 @@ def load_weights(model: keras.Model, path: Path) -> None:
             _uncompiled(model).load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as fault:
         reason = " ".join(str(fault).split())[:300]
-        raise Error(f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})") from fault
+        raise Error(
+            f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})"
+        ) from fault
     if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
         raise Error(f"{path}: a weight is not finite; train again")
 
@@ -61,8 +63,8 @@ def weights_sha256(model: keras.Model) -> str:
 class Backups:
     """The backups of one training, `folder/<fingerprint>/<step>.npz`.
 
-    The fingerprint stands for all that determines the weights, so that a training with other settings, data or code never
-    finds these; it starts anew beside them.
+    The fingerprint stands for all that determines the weights, so that a training with other settings, data or code
+    never finds these; it starts anew beside them.
     """
 
     def __init__(self, folder: Path, fingerprint: dict[str, Any]) -> None:
@@ -71,7 +73,9 @@ class Backups:
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
         self.folder = folder / self.fingerprint[:16]
         if others := [other.name for other in folder.glob("*/") if other != self.folder]:
-            log.warning("%s: %d backup(s) of other settings, data or code are set aside, not resumed", folder, len(others))
+            log.warning(
+                "%s: %d backup(s) of other settings, data or code are set aside, not resumed", folder, len(others)
+            )
 
     def save(self, model: keras.Model, step: int, record: dict[str, Any]) -> None:
         """Keeps all that a training needs to go on after `step`; `record` is what else it wants back, as JSON.
@@ -131,7 +135,7 @@ class Backups:
 
 
 def _state(model: keras.Model) -> list[Any]:
-    """Weights, the state of dropout's seeds (which `model.weights` leaves out) and the optimizer's variables, in order."""
+    """Weights, the state of dropout's seeds (which `model.weights` leaves out) and the optimizer's variables."""
     return [*_uncompiled(model).variables, *model.optimizer.variables]
 
 

@@ -4,5 +4,6 @@
 class Error(Exception):
     """Something outside the code is wrong: a file, a parameter, a mirror, a disk.
 
-    The message is one line: what is wrong, where, what was received and what to do. The commands print it and exit with 1.
+    The message is one line: what is wrong, where, what was received and what to do. The commands print it and exit
+    with 1.
     """

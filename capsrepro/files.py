@@ -58,7 +58,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as fault:
         raise Error(f"{path}: not readable as JSON ({fault}); run `dvc repro` to write it anew") from fault
     if not isinstance(content, dict):
-        raise Error(f"{path}: expected a JSON object, received {type(content).__name__}; run `dvc repro` to write it anew")
+        raise Error(
+            f"{path}: expected a JSON object, received {type(content).__name__}; run `dvc repro` to write it anew"
+        )
     return content
 
 
@@ -81,7 +83,9 @@ def locked(folder: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise Error(f"{folder}: {what} is already under way by {file.read().strip()}; wait for it or stop it") from None
+            raise Error(
+                f"{folder}: {what} is already under way by {file.read().strip()}; wait for it or stop it"
+            ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

@@ -78,7 +78,7 @@ def route(votes: Any, bias: Any, iterations: int, leaky: bool = False) -> Any:
 
 @keras.saving.register_keras_serializable("capsrepro")
 class PrimaryCapsules(keras.layers.Layer):
-    """A convolution whose channels are capsules: P types of `atoms` each, without a ReLU before the squash (section 4)."""
+    """A convolution whose channels are capsules: P types of `atoms` each, no ReLU before the squash (section 4)."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class PrimaryCapsules(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the kernel `(k, k, channels, P * atoms)`, channel = type * atoms + atom, and the bias `(P * atoms,)`."""
+        """Makes the kernel `(k, k, channels, P * atoms)`, channel = type * atoms + atom, and a bias `(P * atoms,)`."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
@@ -140,7 +140,7 @@ class PrimaryCapsules(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """What the layer was made with."""
         names = ("types", "atoms", "kernel_size", "strides", "padding", "share")
-        return super().get_config() | _config(self, names)
+        return {**super().get_config(), **_config(self, names)}
 
 
 @keras.saving.register_keras_serializable("capsrepro")
@@ -174,7 +174,7 @@ class DigitCapsules(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes a matrix for each pair of input capsule and class, `(C, I, atoms in, atoms)`, and the bias `(C, atoms)`."""
+        """Makes a matrix for each class and input capsule, `(C, I, atoms in, atoms)`, and the bias `(C, atoms)`."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.classes, input_shape[1], input_shape[2], self.atoms),
@@ -197,7 +197,7 @@ class DigitCapsules(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """What the layer was made with."""
         names = ("classes", "atoms", "routing", "leaky")
-        return super().get_config() | _config(self, names)
+        return {**super().get_config(), **_config(self, names)}
 
 
 def _initializer() -> keras.initializers.Initializer:

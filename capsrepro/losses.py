@@ -1,7 +1,7 @@
 """The losses, each a value for every example: Keras averages them over the batch.
 
-`scores` is `(B, C)`: the lengths of the class capsules, or a baseline's logits. `truth` is `(B, C)`: one at each class in the image,
-zero elsewhere, so that two digits mean two ones.
+`scores` is `(B, C)`: the lengths of the class capsules, or a baseline's logits. `truth` is `(B, C)`: one at each class
+in the image, zero elsewhere, so that two digits mean two ones.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The paper's networks. Each takes `image` (and a CapsNet with a decoder `mask`) and gives `scores` (and `reconstruction`)."""
+"""The paper's networks, from `image` to `scores`; a CapsNet with a decoder also from `mask` to `reconstruction`."""
 
 import math
 from typing import Any
@@ -10,7 +10,9 @@ from capsrepro.layers import DigitCapsules, PrimaryCapsules, lengths
 from capsrepro.params import Run
 
 
-def build(run: Run, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 1, seed: int = 0) -> keras.Model:
+def build(
+    run: Run, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 1, seed: int = 0
+) -> keras.Model:
     """The network of a run, freshly initialised; the same seed gives the same weights.
 
     Args:
@@ -24,13 +26,17 @@ def build(run: Run, image_shape: tuple[int, int, int], *, classes: int = 10, dig
     return builders[run.model](run, image_shape, classes=classes, digits=digits, seed=seed)
 
 
-def capsnet(run: Run, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 1, seed: int = 0) -> keras.Model:
+def capsnet(
+    run: Run, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 1, seed: int = 0
+) -> keras.Model:
     """CapsNet (section 4, Figures 1 and 2).
 
-    Inputs: `image` `(B, H, W, D)` in [0, 1]; with a decoder also `mask` `(B, T, C)`, one-hot: which capsule to draw from. It is the
-    true label, at evaluation too. Outputs: `scores` `(B, C)`, the lengths; `reconstruction` `(B, T, H*W*D)` in [0, 1].
+    Inputs: `image` `(B, H, W, D)` in [0, 1]; with a decoder also `mask` `(B, T, C)`, one-hot: which capsule to draw.
+    It is the true label, at evaluation too. Outputs: `scores` `(B, C)`, the lengths; `reconstruction` `(B, T, H*W*D)`
+    in [0, 1].
 
-    Sizes at full width on 28x28: 20x20x256, 6x6x32 capsules of 8, 10 of 16; 8,215,728 parameters with a decoder, 6,804,384 without.
+    Sizes at full width on 28x28: 20x20x256, 6x6x32 capsules of 8, 10 of 16; 8,215,728 parameters with a decoder,
+    6,804,384 without.
     The recipe `released` multiplies the primary convolution by 1/P, see `PrimaryCapsules`.
     """
     share = 1.0 if run.recipe == "paper" else 1.0 / (run.primary_types + int(run.leaky))
@@ -87,12 +93,14 @@ def multimnist_baseline(
 ) -> keras.Model:
     """The baseline of Table 1 on MultiMNIST: two convolutions, each pooled, and dense layers.
 
-    The recipe `paper` has a first kernel of 9x9 (with SAME padding: the paper's 24.56M, 24,563,978 parameters), `released` one of
-    5x5. Pixels are flattened channel by channel, as in the released checkpoints.
+    The recipe `paper` has a first kernel of 9x9 (with SAME padding: the paper's 24.56M, 24,563,978 parameters),
+    `released` one of 5x5. Pixels are flattened channel by channel, as in the released checkpoints.
     """
     image = keras.Input(image_shape, name="image")
     x = image
-    for number, (channels, size) in enumerate(zip(run.conv_channels, (9 if run.recipe == "paper" else 5, 5), strict=True)):
+    for number, (channels, size) in enumerate(
+        zip(run.conv_channels, (9 if run.recipe == "paper" else 5, 5), strict=True)
+    ):
         x = _convolution(channels, size, run, 0.05, seed, number, f"conv{number + 1}")(x)
         x = layers.MaxPooling2D(2, 2, padding="same", name=f"pool{number + 1}")(x)
     x = layers.Flatten()(layers.Permute((3, 1, 2))(x))
@@ -122,7 +130,10 @@ class Lengths(layers.Layer):
 
 @keras.saving.register_keras_serializable("capsrepro")
 class Mask(layers.Layer):
-    """Leaves of the capsules only that of one class, once for each digit (section 4.1): `(B, C, D)`, `(B, T, C)` to `(B, T, C*D)`."""
+    """Leaves of the capsules only that of one class, once for each digit (section 4.1).
+
+    Maps capsules `(B, C, D)` and one-hot masks `(B, T, C)` to `(B, T, C*D)`.
+    """
 
     def call(self, inputs: Any) -> Any:
         """Multiplies by the mask."""
@@ -147,9 +158,7 @@ def _decoder(run: Run, image_shape: tuple[int, int, int], seed: int) -> keras.Se
     return keras.Sequential([*hidden, last], name="reconstruction")
 
 
-def _convolution(
-    channels: int, size: int, run: Run, stddev: float, seed: int, number: int, name: str
-) -> layers.Conv2D:
+def _convolution(channels: int, size: int, run: Run, stddev: float, seed: int, number: int, name: str) -> layers.Conv2D:
     return layers.Conv2D(
         channels,
         size,

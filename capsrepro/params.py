@@ -75,7 +75,9 @@ class Params:
             Error: there is no such run, no such scale, or the scale says nothing about the run.
         """
         entry: Run = _known(self.runs, run, "run", "runs")
-        overrides = _known(_known(self.scale_settings, scale, "scale", "scale_settings"), run, "run", f"scale_settings.{scale}")
+        overrides = _known(
+            _known(self.scale_settings, scale, "scale", "scale_settings"), run, "run", f"scale_settings.{scale}"
+        )
         return dataclasses.replace(entry, **overrides)
 
 
@@ -83,7 +85,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
     """Reads and checks a parameter file.
 
     Raises:
-        Error: the file is missing or no YAML, a key is unknown or missing, or a value is of the wrong type or out of range.
+        Error: the file is missing or no YAML, a key is unknown or missing, or a value is of a wrong type or too small.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -135,7 +137,9 @@ def _run(entry: dict[str, Any], where: str) -> Run:
             raise Error(f"{where}: the key {name!r} is missing")
     run = Run(**entry)
     if (run.model == "capsnet") != (run.routing is not None):
-        raise Error(f"{where}.routing: a capsnet needs a number of iterations and a baseline none, received {run.routing}")
+        raise Error(
+            f"{where}.routing: a capsnet needs a number of iterations and a baseline none, received {run.routing}"
+        )
     return run
 
 
@@ -186,7 +190,7 @@ def _value(value: Any, kind: Any, where: str) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and number:
         return float(value)
-    if kind is bool and isinstance(value, bool) or kind is str and isinstance(value, str):
+    if (kind is bool and isinstance(value, bool)) or (kind is str and isinstance(value, str)):
         return value
     if kind is int and isinstance(value, int) and number:
         if value < _AT_LEAST.get(name.partition("[")[0], 0):

@@ -28,8 +28,8 @@ def describe(run: Run, dataset: Dataset, *, seconds: float, steps_done: int) -> 
         steps_done: the steps that took so long.
 
     Returns:
-        Among others `train_seconds`, `images_per_second`, `peak_memory_mb` (resident, of this process), `device`, `versions`,
-        `git_revision` (empty outside a repository) and `git_dirty`.
+        Among others `train_seconds`, `images_per_second`, `peak_memory_mb` (resident, of this process), `device`,
+        `versions`, `git_revision` (empty outside a repository) and `git_dirty`.
     """
     return {
         "settings": dataclasses.asdict(run),
@@ -41,7 +41,8 @@ def describe(run: Run, dataset: Dataset, *, seconds: float, steps_done: int) -> 
         "peak_memory_mb": round(peak_memory_mb()),
         "device": device(),
         "backend": keras.backend.backend(),
-        "versions": {name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")} | {"python": platform.python_version()},
+        "versions": {name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")}
+        | {"python": platform.python_version()},
         "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
         **revision(),
     }
@@ -54,7 +55,7 @@ def device() -> str:
     return f"{_processor()}, {os.cpu_count()} cores"
 
 
-def revision(folder: Path = Path(".")) -> dict[str, Any]:
+def revision(folder: Path = Path()) -> dict[str, Any]:
     """The git commit of `folder` and whether a tracked file differs from it: `git_revision` and `git_dirty`."""
 
     def git(*words: str) -> str:

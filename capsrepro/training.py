@@ -26,7 +26,9 @@ class Trained:
     """What came out of a training."""
 
     model: keras.Model
-    history: list[dict[str, float]]  # one entry for each interval: step, learning_rate, and the means of loss and metrics
+    history: list[
+        dict[str, float]
+    ]  # one entry for each interval: step, learning_rate, and the means of loss and metrics
     seconds: float  # spent in steps, over all the starts that it took
     resumed_at: int  # the step that this start went on from; 0: it began anew
     backups: Backups  # to be cleared once the weights are in place
@@ -67,7 +69,7 @@ def train(run: Run, dataset: Dataset, seed: int, *, state: Path, logs: Path | No
 
 
 def compiled(run: Run, dataset: Dataset, seed: int) -> keras.Model:
-    """The run's network with its losses, its metric (`right`, the share of images all of whose digits are right) and Adam."""
+    """The run's network with its losses, Adam, and the metric `right`: the share of images all of whose digits are."""
     model = models.build(run, dataset.image_shape, classes=dataset.classes, digits=dataset.digits, seed=seed)
     objective = {"scores": losses.classification(run.loss, run.recipe)}
     if run.reconstruction:
@@ -112,7 +114,7 @@ def make_deterministic(seed: int) -> None:
 
 
 def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A batch as a model takes it: inputs `image` and `mask`, truths `scores` and `reconstruction`, see `models.capsnet`."""
+    """A batch as `models.capsnet` takes it: inputs `image` and `mask`, truths `scores` and `reconstruction`."""
     one_hot = np.eye(classes, dtype=np.float32)[batch.labels]  # (B, T, C)
     inputs, truths = {"image": batch.images}, {"scores": one_hot.sum(axis=1)}
     if decoder:
@@ -193,4 +195,4 @@ def _tensorboard(logs: Path | None) -> list[keras.callbacks.Callback]:
 
 
 def _has_gpu() -> bool:
-    return any("gpu" in device for device in keras.distribution.list_devices("gpu"))
+    return bool(keras.distribution.list_devices("gpu"))

@@ -10,7 +10,7 @@ from capsrepro.errors import Error
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parses the command line and calls `main`; an `Error` or a fault of the system becomes one line and exit code 1."""
+    """Parses the command line and calls `main`; an `Error` or a fault of the system is one line and exit code 1."""
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:

@@ -12,9 +12,10 @@ def main(arguments: argparse.Namespace) -> None:
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
     where = paths.Run(arguments.scale, arguments.run, arguments.seed)
 
-    from capsrepro import checkpoints, data, evaluation, files, models
+    from capsrepro import checkpoints, evaluation, files, models
+    from capsrepro.data import loading
 
-    dataset = data.load(settings, "test", arguments.data)
+    dataset = loading.load(settings, "test", arguments.data)
     model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
     checkpoints.load_weights(model, where.weights)
     score = evaluation.evaluate(model, dataset)
@@ -36,7 +37,9 @@ def main(arguments: argparse.Namespace) -> None:
         "weights_sha256": checkpoints.weights_sha256(model),
     }
     files.write_json(where.metrics, metrics)
-    print(f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} % ({low:.2f} to {high:.2f} %)")
+    print(
+        f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} % ({low:.2f} to {high:.2f} %)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains one run at one scale with one seed: weights, history and provenance. A killed training goes on where it was."""
+"""Trains one run at one scale with one seed: weights, history, provenance. A killed training goes on where it was."""
 
 import argparse
 import os
@@ -17,9 +17,10 @@ def main(arguments: argparse.Namespace) -> None:
 
     import pandas
 
-    from capsrepro import checkpoints, data, files, provenance, training
+    from capsrepro import checkpoints, files, provenance, training
+    from capsrepro.data import loading
 
-    dataset = data.load(settings, "train", arguments.data)
+    dataset = loading.load(settings, "train", arguments.data)
     trained = training.train(
         settings,
         dataset,
@@ -30,7 +31,9 @@ def main(arguments: argparse.Namespace) -> None:
     )
     facts = provenance.describe(settings, dataset, seconds=trained.seconds, steps_done=settings.steps)
     files.write_text(where.history, pandas.DataFrame(trained.history).to_csv(index=False, float_format="%.6g"))
-    files.write_json(where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts})
+    files.write_json(
+        where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts}
+    )
     checkpoints.save_weights(trained.model, where.weights)
     trained.backups.clear()
     print(f"{where.weights}: {settings.steps} steps in {trained.seconds:.0f} s, {facts['images_per_second']} images/s")

@@ -20,6 +20,7 @@ FILES = {
 }
 COUNTS = {"train": 60_000, "test": 10_000}
 VALIDATION = 10_000  # the first so many training images are the validation split
+_REMEDY = "delete it and run `python -m experiments.fetch mnist`"
 
 
 class Mnist:
@@ -78,7 +79,7 @@ def load(
     images = read_idx(folder / names[0], (COUNTS[source], 28, 28))[..., None]
     labels = read_idx(folder / names[1], (COUNTS[source],))
     if labels.max() > 9:
-        raise Error(f"{folder / names[1]}: expected labels 0-9, received {labels.max()}; delete it and run `python -m experiments.fetch mnist`")
+        raise Error(f"{folder / names[1]}: expected labels 0-9, received {labels.max()}; {_REMEDY}")
     if validate:
         part = slice(VALIDATION, None) if split == "train" else slice(VALIDATION)
         images, labels = images[part], labels[part]
@@ -98,7 +99,6 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         Error: the file is missing, or its magic number, its sizes or its length are not those of `shape`.
     """
-    remedy = "delete it and run `python -m experiments.fetch mnist`"
     header = 4 + 4 * len(shape)
     expected = header + int(np.prod(shape))
     try:
@@ -108,12 +108,12 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     except OSError as fault:
         raise Error(f"{path}: not readable ({fault.strerror}); run `python -m experiments.fetch mnist`") from fault
     if len(content) < header:
-        raise Error(f"{path}: too short for an IDX header of {header} bytes, received {size}; {remedy}")
+        raise Error(f"{path}: too short for an IDX header of {header} bytes, received {size}; {_REMEDY}")
     magic, *sizes = struct.unpack(f">{1 + len(shape)}I", content[:header])
     if magic != 0x800 + len(shape):
-        raise Error(f"{path}: expected the magic number {0x800 + len(shape)}, received {magic}; {remedy}")
+        raise Error(f"{path}: expected the magic number {0x800 + len(shape)}, received {magic}; {_REMEDY}")
     if tuple(sizes) != shape:
-        raise Error(f"{path}: expected {shape}, its header says {tuple(sizes)}; {remedy}")
+        raise Error(f"{path}: expected {shape}, its header says {tuple(sizes)}; {_REMEDY}")
     if size != expected:
-        raise Error(f"{path}: expected {expected} bytes, received {size}; {remedy}")
+        raise Error(f"{path}: expected {expected} bytes, received {size}; {_REMEDY}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -1,7 +1,7 @@
 """The pipeline in temporary clones: which stages run, what they leave, and that two clones agree.
 
-The clones learn from MNIST's test files, six times over under the training files' names, so that no network is needed; the
-two hashes in the clones' table of sources say so.
+The clones learn from MNIST's test files, six times over under the training files' names, so that no network is needed;
+the two hashes in the clones' table of sources say so.
 """
 
 import hashlib
@@ -29,9 +29,13 @@ ROWS = ("mnist-baseline", "mnist-capsnet-r3-recon")
 
 def call(clone: Path, *words: str, check: bool = True) -> str:
     """Runs a command in a clone and gives what it printed."""
-    state = {"CAPSREPRO_STATE": str(clone / "state"), "CAPSREPRO_DATA": str(clone.parent / "digits"), "CAPSREPRO_OFFLINE": "1"}
+    state = {
+        "CAPSREPRO_STATE": str(clone / "state"),
+        "CAPSREPRO_DATA": str(clone.parent / "digits"),
+        "CAPSREPRO_OFFLINE": "1",
+    }
     names = ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL")
-    environment = os.environ | state | {name: "tests@example.org" for name in names}
+    environment = os.environ | state | dict.fromkeys(names, "tests@example.org")
     command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
     done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -165,7 +169,9 @@ def test_an_experiment_with_other_routing_trains_anew(clones: list[Path], first:
         (("evaluate", ROWS[0], "--scale", "full"), "no such weights"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_1(clones: list[Path], first: str, words: tuple[str, ...], told: str) -> None:
+def test_bad_input_is_one_line_and_exit_code_1(
+    clones: list[Path], first: str, words: tuple[str, ...], told: str
+) -> None:
     command = [sys.executable, "-m", f"experiments.{words[0]}", *words[1:]]
     done = subprocess.run(command, cwd=clones[0], capture_output=True, text=True, check=False)
     faults = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

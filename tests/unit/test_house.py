@@ -23,7 +23,7 @@ ORDER = """
     errors files closure paths intervals params paper
     sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
     verdicts
-    data.batches data.records data.mnist data
+    data data.batches data.records data.mnist data.loading
     layers losses models checkpoints provenance training evaluation released
     tables figures
 """.split()

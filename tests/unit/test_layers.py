@@ -82,7 +82,9 @@ def test_primary_capsules_are_type_major_and_have_no_relu() -> None:
     layer.bias.assign(np.zeros(6))
     image = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32).reshape(1, 2, 2, 1)
     capsules = np.array(layer(image))
-    expected = squash_of_paper(np.array([[-0.5 * x * k for k in ks] for ks in ((1, 2, 3), (4, 5, 6)) for x in (1, 2, 3, 4)]))
+    expected = squash_of_paper(
+        np.array([[-0.5 * x * k for k in ks] for ks in ((1, 2, 3), (4, 5, 6)) for x in (1, 2, 3, 4)])
+    )
     assert np.allclose(capsules[0], expected, atol=1e-6)
     assert layer.compute_output_shape((None, 2, 2, 1)) == (None, 8, 3)
 

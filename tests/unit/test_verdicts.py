@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsrepro import params, verdicts
-from capsrepro.paper import Row
 from capsrepro.intervals import student, wilson
+from capsrepro.paper import Row
 from capsrepro.verdicts import Result, compare, interval, judge
 
 ROW = Row(
