@@ -36,13 +36,16 @@ def test_squash_and_its_gradient(case: str) -> None:
 
 @pytest.mark.parametrize("case", ROUTING)
 def test_routing_and_its_gradients(case: str) -> None:
-    """Grids of capsules, as in `routing6d`, are routed place by place: they join the batch."""
+    """A grid of capsules, as in `routing6d`, is routed place by place: its places join the batch."""
     arguments = CASES[case]
     votes, biases = tf.Variable(GOLDEN[f"{case}/in/votes"]), tf.Variable(GOLDEN[f"{case}/in/biases"])
-    if arguments.get("num_dims", 4) != 4:
-        pytest.skip("convolutional capsules with several input types are no layer here yet")
+    batch, inputs, classes, atoms, *grid = votes.shape
     with tf.GradientTape() as tape:
-        ours = layers.route(tf.transpose(votes, (0, 2, 1, 3)), biases, arguments["num_routing"], arguments["leaky"])
+        places = tf.reshape(votes, (batch, inputs, classes, atoms, -1))
+        flat = tf.reshape(tf.transpose(places, (0, 4, 2, 1, 3)), (-1, classes, inputs, atoms))
+        routed = layers.route(flat, tf.reshape(biases, (classes, atoms)), arguments["num_routing"], arguments["leaky"])
+        ours = tf.transpose(tf.reshape(routed, (batch, -1, classes, atoms)), (0, 2, 3, 1))
+        ours = tf.reshape(ours, (batch, classes, atoms, *grid))
         total = tf.reduce_sum(ours * GOLDEN[f"{case}/cotangent"])
     close(ours, f"{case}/out/act", 1e-5)
     of_votes, of_biases = tape.gradient(total, (votes, biases))
