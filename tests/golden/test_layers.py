@@ -12,7 +12,7 @@ from capsrepro import layers, losses
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "layers.json").read_text())
 GOLDEN = np.load(DATA / "layers.npz")
-ROUTING = [name for name in CASES if name.startswith("routing_")]
+ROUTING = [name for name in CASES if name.startswith("routing")]
 EVALUATION = [name for name in CASES if name.startswith("evaluate_")]
 
 
@@ -36,14 +36,16 @@ def test_squash_and_its_gradient(case: str) -> None:
 
 @pytest.mark.parametrize("case", ROUTING)
 def test_routing_and_its_gradients(case: str) -> None:
-    """A grid of capsules, as in `routing6d`, is routed place by place: its places join the batch."""
+    """A grid of capsules, as in `routing6d`, is routed place by place, each with its bias: the places join the batch."""
     arguments = CASES[case]
     votes, biases = tf.Variable(GOLDEN[f"{case}/in/votes"]), tf.Variable(GOLDEN[f"{case}/in/biases"])
     batch, inputs, classes, atoms, *grid = votes.shape
     with tf.GradientTape() as tape:
         places = tf.reshape(votes, (batch, inputs, classes, atoms, -1))
         flat = tf.reshape(tf.transpose(places, (0, 4, 2, 1, 3)), (-1, classes, inputs, atoms))
-        routed = layers.route(flat, tf.reshape(biases, (classes, atoms)), arguments["num_routing"], arguments["leaky"])
+        bias = tf.transpose(tf.reshape(biases, (classes, atoms, -1)), (2, 0, 1))
+        bias = tf.tile(bias, (batch, 1, 1))  # (batch * places, C, D)
+        routed = layers.route(flat, bias, arguments["num_routing"], arguments["leaky"])
         ours = tf.transpose(tf.reshape(routed, (batch, -1, classes, atoms)), (0, 2, 3, 1))
         ours = tf.reshape(ours, (batch, classes, atoms, *grid))
         total = tf.reduce_sum(ours * GOLDEN[f"{case}/cotangent"])
