@@ -18,6 +18,7 @@ from capsrepro.errors import Error
 from capsrepro.params import Run
 
 LOWEST_RATE = 1e-6
+HISTORY = {"scores_loss": "classification_loss", "scores_right": "right"}  # Keras puts the output's name in front
 ROOT = Path(__file__).parents[1]
 
 
@@ -171,7 +172,7 @@ class Keeper(keras.callbacks.Callback):
         """Writes the backup."""
         self.seconds += time.perf_counter() - self._began
         step = int(self.model.optimizer.iterations)
-        means = {name.removeprefix("scores_"): float(value) for name, value in logs.items()}
+        means = {HISTORY.get(name, name): float(value) for name, value in logs.items()}
         self.history.append({"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **means})
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
 

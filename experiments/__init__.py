@@ -1,6 +1,7 @@
 """One thin script per stage of the pipeline. `run` turns what a user can mend into one line and exit code 1."""
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -15,8 +16,11 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         main(arguments)
-    except (Error, OSError) as fault:
+    except Error as fault:
         sys.exit(f"error: {fault}")
+    except OSError as fault:
+        remedy = "free some space and run it again" if fault.errno == errno.ENOSPC else "mend that and run it again"
+        sys.exit(f"error: {fault}; {remedy}")
     except KeyboardInterrupt:
         sys.exit(130)
 

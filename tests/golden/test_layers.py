@@ -36,7 +36,7 @@ def test_squash_and_its_gradient(case: str) -> None:
 
 @pytest.mark.parametrize("case", ROUTING)
 def test_routing_and_its_gradients(case: str) -> None:
-    """A grid of capsules, as in `routing6d`, is routed place by place, each with its bias: the places join the batch."""
+    """A grid of capsules, as in `routing6d`, is routed place by place, each with its bias: places join the batch."""
     arguments = CASES[case]
     votes, biases = tf.Variable(GOLDEN[f"{case}/in/votes"]), tf.Variable(GOLDEN[f"{case}/in/biases"])
     batch, inputs, classes, atoms, *grid = votes.shape

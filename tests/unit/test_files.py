@@ -89,5 +89,5 @@ def test_a_command_on_a_full_disk_says_so_in_one_line(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: [Errno 28] No space left on device"
+    assert done.stderr.splitlines()[-1] == "error: [Errno 28] No space left on device; free some space and run it again"
     assert [path.name for path in (tmp_path / "quick").iterdir()] == ["metrics"]

@@ -64,6 +64,14 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert [line["step"] for line in whole.history] == [2, 4, 6, 7]
 
 
+def test_the_history_has_the_total_loss_and_its_parts(data: Mnist, tmp_path: Path) -> None:
+    lines = train(CAPSNET, data, tmp_path / "capsnet").history
+    assert set(lines[0]) == {"step", "learning_rate", "loss", "classification_loss", "reconstruction_loss", "right"}
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["classification_loss"] + line["reconstruction_loss"], rel=1e-5)
+    assert set(train(BASELINE, data, tmp_path / "baseline").history[0]) == {"step", "learning_rate", "loss", "right"}
+
+
 def test_the_rate_is_the_released_schedule(data: Mnist, tmp_path: Path) -> None:
     lines = train(CAPSNET, data, tmp_path).history
     assert [line["learning_rate"] for line in lines] == pytest.approx([0.001 * 0.96 ** (s / 5) for s in (2, 4, 6, 7)])
