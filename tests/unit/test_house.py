@@ -36,7 +36,7 @@ ANY_BACKEND = ["layers", "losses", "models", "training"]
 
 LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120}  # the released code's two commands; the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}
-# Every address in a tracked file leads to one of these: data, papers, forges, formats. A package registry is none of them.
+# Every address in a tracked file leads to one of these: data, papers, forges, formats. No package registry is among them.
 HOSTS = (
     "127.0.0.1 apache.org arxiv.org cs.nyu.edu cs.toronto.edu dvc.org github.com keepachangelog.com semver.org "
     "storage.googleapis.com ufldl.stanford.edu yann.lecun.com"
@@ -288,7 +288,7 @@ def test_readme_names_each_command_and_its_help_works(command):
     assert answer.stdout.startswith("usage:")
 
 
-def test_tracked_files_name_no_registry_and_no_folder_of_ours():
+def test_tracked_files_name_no_folder_of_one_machine():
     found = [
         f"{path.relative_to(ROOT)}: {match[0].decode()}"
         for path in tracked()
