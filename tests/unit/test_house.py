@@ -36,7 +36,7 @@ ANY_BACKEND = ["layers", "losses", "models", "training"]
 
 LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120}  # the released code's two commands; the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}
-# Every address in a tracked file leads to one of these: data, papers, forges, formats. No package registry is among them.
+# Every address in a tracked file leads to one of these: data, papers, forges, formats. No package registry is there.
 HOSTS = (
     "127.0.0.1 apache.org arxiv.org cs.nyu.edu cs.toronto.edu dvc.org github.com keepachangelog.com semver.org "
     "storage.googleapis.com ufldl.stanford.edu yann.lecun.com"
