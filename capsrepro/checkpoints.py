@@ -1,10 +1,9 @@
-"""What a training leaves: its weights, and while it runs the backups that a killed one goes on from."""
+"""What a training leaves: its weights, in our format and in that of the released code's TensorFlow 1 checkpoints."""
 
 import hashlib
-import json
-import logging
+import tempfile
 import warnings
-import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,26 @@ import numpy as np
 from capsrepro import files
 from capsrepro.errors import Error
 
-log = logging.getLogger(__name__)
-
-KEPT = 2  # backups: the newest, and the one before it in case the newest cannot be read
+# Scope in a released checkpoint -> our layer. A CapsNet has the first six, a baseline conv1 and the last three.
+RELEASED_SCOPES = {
+    "conv1": "conv1",
+    "conv_capsule1": "primary_capsules",
+    "capsule2": "digit_capsules",
+    "recons/recons_1": "decoder1",
+    "recons/recons_2": "decoder2",
+    "recons/recons_3": "decoder3",
+    "conv2": "conv2",
+    "fc1": "fc1",
+    "softmax_layer": "scores",
+}
+SLOTS = {"Adam": "momentum", "Adam_1": "velocity"}  # Adam's m and v: TF1's names, Keras's names
+BETAS = {"beta1_power": 0.9, "beta2_power": 0.999}
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
     """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes."""
     with files.replacing(path) as temporary:
-        _uncompiled(model).save_weights(temporary)
+        uncompiled(model).save_weights(temporary)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -41,7 +51,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
         with warnings.catch_warnings():
             # Keras only warns of a layer that the file has no weights for, and leaves it as it was initialised.
             warnings.simplefilter("error", UserWarning)
-            _uncompiled(model).load_weights(path)
+            uncompiled(model).load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as fault:
         reason = " ".join(str(fault).split())[:300]
         raise Error(
@@ -53,99 +63,163 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
 def weights_sha256(model: keras.Model) -> str:
     """SHA-256 over the arrays with their names and shapes (a file also holds what is not weights)."""
-    digest = hashlib.sha256()
-    for variable in model.weights:
-        digest.update(f"{variable.path} {variable.shape}".encode())
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    names = "".join(f"{variable.path} {variable.shape}" for variable in model.weights)
+    return arrays_sha256(map(keras.ops.convert_to_numpy, model.weights), names)
+
+
+def arrays_sha256(arrays: Iterable[np.ndarray], names: str = "") -> str:
+    """SHA-256 over `names` and the bytes of the arrays."""
+    digest = hashlib.sha256(names.encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-class Backups:
-    """The backups of one training, `folder/<fingerprint>/<step>.npz`.
-
-    The fingerprint stands for all that determines the weights, so that a training with other settings, data or code
-    never finds these; it starts anew beside them.
-    """
-
-    def __init__(self, folder: Path, fingerprint: dict[str, Any]) -> None:
-        """Takes what the fingerprint consists of: a dictionary that JSON can hold."""
-        content = json.dumps(fingerprint, sort_keys=True)
-        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
-        self.folder = folder / self.fingerprint[:16]
-        if others := [other.name for other in folder.glob("*/") if other != self.folder]:
-            log.warning(
-                "%s: %d backup(s) of other settings, data or code are set aside, not resumed", folder, len(others)
-            )
-
-    def save(self, model: keras.Model, step: int, record: dict[str, Any]) -> None:
-        """Keeps all that a training needs to go on after `step`; `record` is what else it wants back, as JSON.
-
-        Raises:
-            Error: a variable is not finite; what is there already stays.
-        """
-        arrays = [keras.ops.convert_to_numpy(variable) for variable in _state(model)]
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise Error(f"step {step}: a weight is not finite; the last good backup is {self._newest() or 'none'}")
-        meta = {"step": step, "record": record, "fingerprint": self.fingerprint, "sha256": _digest(arrays)}
-        text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        with files.replacing(self.folder / f"{step:08d}.npz") as temporary:
-            np.savez(temporary, meta=text, **{f"v{number}": array for number, array in enumerate(arrays)})
-        for old in self._all()[:-KEPT]:
-            old.unlink()
-
-    def restore(self, model: keras.Model) -> tuple[int, dict[str, Any]]:
-        """Fills the compiled model and its optimizer from the newest backup that can be read.
-
-        Returns:
-            The step after which it was made and the record; 0 and an empty record where there is none.
-        """
-        for path in reversed(self._all()):
-            try:
-                meta, arrays = self._read(path, [tuple(variable.shape) for variable in _state(model)])
-            except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as fault:
-                log.warning("%s: this backup cannot be read (%s); trying the one before", path, fault)
-                continue
-            for variable, array in zip(_state(model), arrays, strict=True):
-                variable.assign(array)
-            return int(meta["step"]), meta["record"]
-        return 0, {}
-
-    def clear(self) -> None:
-        """Removes them, once the weights that they led to are in place."""
-        for path in self._all():
-            path.unlink()
-        if self.folder.is_dir():
-            self.folder.rmdir()
-
-    def _read(self, path: Path, shapes: list[tuple[int, ...]]) -> tuple[dict[str, Any], list[np.ndarray]]:
-        with np.load(path, allow_pickle=False) as archive:
-            meta = json.loads(archive["meta"].tobytes())
-            arrays = [archive[f"v{number}"] for number in range(len(archive.files) - 1)]
-        if meta["fingerprint"] != self.fingerprint:
-            raise ValueError("it belongs to another training")
-        if [array.shape for array in arrays] != shapes or _digest(arrays) != meta["sha256"]:
-            raise ValueError("its content does not match its checksum")
-        return meta, arrays
-
-    def _all(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*.npz"))
-
-    def _newest(self) -> Path | None:
-        return next(iter(reversed(self._all())), None)
-
-
-def _state(model: keras.Model) -> list[Any]:
-    """Weights, the state of dropout's seeds (which `model.weights` leaves out) and the optimizer's variables."""
-    return [*_uncompiled(model).variables, *model.optimizer.variables]
-
-
-def _uncompiled(model: keras.Model) -> keras.Model:
+def uncompiled(model: keras.Model) -> keras.Model:
     """The same layers without the optimizer and the metrics that `compile` adds to what is saved."""
     return keras.Model(model.input, model.output, name=model.name)
 
 
-def _digest(arrays: list[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def restore_released(model: keras.Model, prefix: Path | str) -> int:
+    """Fills a model, and the optimizer if it is compiled, from a checkpoint of the released code (TF1 Saver, V2).
+
+    Args:
+        model: a `models.capsnet` or the released `models.multimnist_baseline`, with `recipe: released`.
+        prefix: the checkpoint's path without `.index`, such as `model.ckpt-300000`.
+
+    Returns:
+        The checkpoint's `global_step`; 0 where it holds none. With Adam's slots and a compiled model, training goes on
+        after that step; without slots the optimizer stays as it is.
+
+    Raises:
+        Error: there is no such checkpoint, it is damaged, a number is not finite, or variables are missing, superfluous
+            or of another shape: the message lists them all, and the model is as it was.
+    """
+    values = _read_released(str(prefix))
+    weights = _released_variables(model)
+    shapes = {name: _to_released(name, variable).shape for name, variable in weights.items()}
+    slots = {f"{name}/{slot}": shape for name, shape in shapes.items() for slot in SLOTS}
+    optimizer = slots | dict.fromkeys(("global_step", *BETAS), ())
+    resumable = bool(values.keys() & optimizer.keys() - {"global_step"})  # there are slots: then all of them
+    shapes |= optimizer if resumable else {name: () for name in values if name == "global_step"}
+    if faults := _faults(values, shapes):
+        raise Error(f"{prefix}: not a checkpoint of this {model.name}: {'; '.join(faults)}")
+    for name, variable in {**weights, **(_released_slots(model) if resumable else {})}.items():
+        variable.assign(_from_released(name, values[name], variable))
+    step = int(values.get("global_step", 0))
+    if resumable and model.compiled:
+        model.optimizer.iterations.assign(step)
+    return step
+
+
+def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
+    """Writes what `tf.compat.v1.train.Saver` of the released graph restores: `prefix-step.index` and `.data-...`.
+
+    Args:
+        model: as for `restore_released`. Compiled: Adam's slots and beta powers go with it.
+        prefix: folder and name, such as `train/model.ckpt`; the folder is made.
+        step: the number of steps behind the weights; becomes `global_step`.
+
+    Returns:
+        The checkpoint's path without `.index`. The index comes last, so that a checkpoint is there whole or not at all.
+    """
+    import tensorflow as tf
+
+    target = Path(f"{prefix}-{step}")
+    variables = {**_released_variables(model), **_released_slots(model)}
+    values = {name: _to_released(name, variable) for name, variable in variables.items()}
+    values["global_step"] = np.array(step, np.float32)
+    if model.compiled:
+        values |= {name: _power(beta, step + 1) for name, beta in BETAS.items()}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        written = Path(folder, target.name)
+        tf.raw_ops.SaveV2(
+            prefix=str(written),
+            tensor_names=list(values),
+            shape_and_slices=[""] * len(values),
+            tensors=[*values.values()],
+        )
+        for suffix in (".data-00000-of-00001", ".index"):
+            with files.replacing(Path(f"{target}{suffix}")) as temporary:
+                Path(f"{written}{suffix}").replace(temporary)
+    return target
+
+
+def _read_released(prefix: str) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    if not Path(f"{prefix}.index").is_file():
+        there = sorted(path.name.removesuffix(".index") for path in Path(prefix).parent.glob("*.index"))
+        raise Error(f"{prefix}: no such checkpoint; in its folder: {', '.join(there) or 'none'}")
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as fault:  # it raises what the fault looks like
+        raise Error(f"{prefix}: damaged ({' '.join(str(fault).split())[:200]}); fetch or save it again") from fault
+
+
+def _faults(values: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """All that is wrong with the variables of a checkpoint that must have exactly these shapes."""
+    faults = [f"missing {name}" for name in sorted(shapes.keys() - values.keys())]
+    faults += [f"superfluous {name}" for name in sorted(values.keys() - shapes.keys())]
+    for name in sorted(values.keys() & shapes.keys()):
+        value = values[name]
+        if value.shape != shapes[name] or value.dtype != np.float32:
+            received = f"{value.dtype} {list(value.shape)}"
+            faults.append(f"misshapen {name}: expected float32 {list(shapes[name])}, received {received}")
+        elif not np.isfinite(value).all():
+            faults.append(f"not finite {name}")
+    return faults
+
+
+def _released_variables(model: keras.Model) -> dict[str, Any]:
+    """Our variables by their names in the released graph.
+
+    Raises:
+        Error: the released code has no such network.
+    """
+    layers = {layer.name: layer for layer in model._flatten_layers() if layer.variables}
+    variables = {
+        f"{scope}/{name}": getattr(layers[layer], ours)
+        for scope, layer in RELEASED_SCOPES.items()
+        for name, ours in (("weights", "kernel"), ("biases", "bias"))
+        if layer in layers
+    }
+    if len(variables) != len(model.trainable_variables):
+        raise Error(f"{model.name}: the released code has no such network; use a capsnet or its multimnist_baseline")
+    return variables
+
+
+def _released_slots(model: keras.Model) -> dict[str, Any]:
+    """Adam's moments m and v by their names in the released graph; none where the model is not compiled."""
+    if not model.compiled:
+        return {}
+    kept = {variable.path.partition("/")[2]: variable for variable in model.optimizer.variables}
+    return {
+        f"{name}/{slot}": kept[f"{variable.path.replace('/', '_')}_{ours}"]
+        for name, variable in _released_variables(model).items()
+        for slot, ours in SLOTS.items()
+    }
+
+
+def _to_released(name: str, variable: Any) -> np.ndarray:
+    value: np.ndarray = keras.ops.convert_to_numpy(variable)
+    if name.startswith("capsule2/weights"):  # (C, I, a, D) to [I, a, C*D]
+        value = value.transpose(1, 2, 0, 3).reshape(*value.shape[1:3], -1)
+    if name.startswith("conv_capsule1/biases"):  # (P*8,) to [P, 8, 1, 1]
+        value = value.reshape(-1, 8, 1, 1)
+    return value
+
+
+def _from_released(name: str, value: np.ndarray, variable: Any) -> np.ndarray:
+    if name.startswith("capsule2/weights"):
+        classes, inputs, atoms, out = variable.shape
+        return value.reshape(inputs, atoms, classes, out).transpose(2, 0, 1, 3)
+    return value.reshape(variable.shape)
+
+
+def _power(beta: float, exponent: int) -> np.ndarray:
+    """As TF1's Adam holds it: multiplied up in float32 step by step, what is below the normal range being zero."""
+    power = np.multiply.accumulate(np.full(exponent, beta, np.float32))[-1:]
+    return np.where(power < np.finfo(np.float32).tiny, np.float32(0), power).reshape(())

@@ -133,13 +133,74 @@ class PrimaryCapsules(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
         """`(B, P*H*W, atoms)`."""
-        reach = 0 if self.padding == "same" else self.kernel_size - 1
-        height, width = (-(-(size - reach) // self.strides) for size in input_shape[1:3])
+        height, width = _grid(self, input_shape[1:3])
         return (input_shape[0], self.types * height * width, self.atoms)
 
     def get_config(self) -> dict[str, Any]:
         """What the layer was made with."""
         names = ("types", "atoms", "kernel_size", "strides", "padding", "share")
+        return {**super().get_config(), **_config(self, names)}
+
+
+@keras.saving.register_keras_serializable("capsrepro")
+class ConvolutionalCapsules(keras.layers.Layer):
+    """Capsules that are routed place by place from a neighbourhood of the capsules below (the released `conv_slim`).
+
+    All input types share one kernel. With one input type and one iteration this is the released code's primary layer;
+    no network of the paper has more, so none of ours is made of it.
+    """
+
+    def __init__(
+        self,
+        types: int,
+        atoms: int = 8,
+        kernel_size: int = 9,
+        strides: int = 2,
+        padding: str = "valid",
+        routing: int = 3,
+        leaky: bool = False,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Sets up the layer; the arguments are those of `PrimaryCapsules` and `DigitCapsules`."""
+        super().__init__(**kwargs)
+        self.types = types
+        self.atoms = atoms
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padding = padding
+        self.routing = routing
+        self.leaky = leaky
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes the kernel `(k, k, atoms in, types * atoms)` and the bias `(types, atoms)`."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
+            initializer=self.kernel_initializer,
+        )
+        self.bias = _bias(self, (self.types, self.atoms))
+
+    def call(self, inputs: Any) -> Any:
+        """Maps capsules `(B, h, w, I, atoms in)` to `(B, H, W, types, atoms)` in float32."""
+        _, rows, columns, below, atoms_in = inputs.shape
+        apart = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2, 4)), (-1, rows, columns, atoms_in))  # (B*I, h, w, a)
+        grid = ops.conv(apart, self.kernel, strides=self.strides, padding=self.padding)  # (B*I, H, W, C*D)
+        _, height, width, _ = grid.shape
+        votes = ops.reshape(grid, (-1, below, height, width, self.types, self.atoms))
+        votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H, W, C, I, D)
+        votes = ops.reshape(votes, (-1, self.types, below, self.atoms))
+        capsules = route(votes, self.bias, self.routing, self.leaky)  # (B*H*W, C, D)
+        return ops.reshape(capsules, (-1, height, width, self.types, self.atoms))
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
+        """`(B, H, W, types, atoms)`."""
+        return (input_shape[0], *_grid(self, input_shape[1:3]), self.types, self.atoms)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer was made with."""
+        names = ("types", "atoms", "kernel_size", "strides", "padding", "routing", "leaky")
         return {**super().get_config(), **_config(self, names)}
 
 
@@ -198,6 +259,12 @@ class DigitCapsules(keras.layers.Layer):
         """What the layer was made with."""
         names = ("classes", "atoms", "routing", "leaky")
         return {**super().get_config(), **_config(self, names)}
+
+
+def _grid(layer: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width after a layer's convolution."""
+    reach = 0 if layer.padding == "same" else layer.kernel_size - 1
+    return tuple(-(-(size - reach) // layer.strides) for size in sizes)
 
 
 def _initializer() -> keras.initializers.Initializer:

@@ -1,7 +1,7 @@
 """The losses, each a value for every example: Keras averages them over the batch.
 
 `scores` is `(B, C)`: the lengths of the class capsules, or a baseline's logits. `truth` is `(B, C)`: one at each class
-in the image, zero elsewhere, so that two digits mean two ones.
+in the image, zero elsewhere, so that two digits of different classes mean two ones.
 """
 
 from collections.abc import Callable
@@ -61,13 +61,27 @@ def reconstruction_loss(targets: Any, drawn: Any) -> Any:
 
 
 def both_right(truth: Any, scores: Any, *, digits: int = 1) -> Any:
-    """Whether the `digits` highest scores are exactly the classes in the image: `(B,)` of 0 and 1. Half right is wrong.
+    """Whether the `digits` highest scores are the classes in the image: `(B,)` of 0 and 1. Half right is wrong.
 
-    Of equal scores the class with the lower number counts as the higher, as in the released code.
+    Of equal scores the class with the lower number counts as the higher, as in the released code. Where both digits
+    are of one class, that class has to be among the highest (the released code counts such a pair as wrong).
     """
+    return ops.cast(ops.equal(_found(truth, scores, digits), ops.sum(truth, axis=-1)), "float32")
+
+
+def any_right(truth: Any, scores: Any, *, digits: int = 1) -> Any:
+    """Whether at least one of the `digits` highest scores is a class in the image: `(B,)` of 0 and 1.
+
+    The released code calls it almost correct. Per-digit accuracy on pairs is the mean of this and of `both_right`.
+    """
+    return ops.cast(_found(truth, scores, digits) > 0, "float32")
+
+
+def _found(truth: Any, scores: Any, digits: int) -> Any:
+    """How many of the classes in the image are among the highest scores: `(B,)`."""
     _, highest = ops.top_k(scores, digits)
     chosen = ops.sum(ops.one_hot(highest, scores.shape[-1], dtype=truth.dtype), axis=1)  # (B, C)
-    return ops.cast(ops.all(ops.equal(chosen, truth), axis=-1), "float32")
+    return ops.sum(chosen * truth, axis=-1)
 
 
 def classification(name: str, recipe: str) -> Loss:

@@ -65,7 +65,7 @@ def capsnet(
     inputs = {"image": image}
     if run.reconstruction:
         inputs["mask"] = keras.Input((digits, classes), name="mask")
-        outputs["reconstruction"] = _decoder(run, image_shape, seed)(Mask(name="masked")([capsules, inputs["mask"]]))
+        outputs["reconstruction"] = decoder(run, image_shape, seed)(Mask(name="masked")([capsules, inputs["mask"]]))
     return keras.Model(inputs, outputs, name="capsnet")
 
 
@@ -147,8 +147,11 @@ class Mask(layers.Layer):
         return (batch, digits, classes * atoms)
 
 
-def _decoder(run: Run, image_shape: tuple[int, int, int], seed: int) -> keras.Sequential:
-    """Dense layers from the masked capsules to pixels in [0, 1] (Figure 2); the same weights for every digit."""
+def decoder(run: Run, image_shape: tuple[int, int, int], seed: int) -> keras.Sequential:
+    """Dense layers from the masked capsules `(B, T, C*D)` to pixels `(B, T, H*W*D)` in [0, 1] (Figure 2).
+
+    The same weights draw every digit.
+    """
     pixels = math.prod(image_shape)
     hidden = [
         _dense(units, "relu", run.precision, seed, 3 + number, f"decoder{number + 1}")

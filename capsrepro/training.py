@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from capsrepro import files, losses, models
-from capsrepro.checkpoints import Backups
+from capsrepro.backups import Backups
 from capsrepro.closure import closure
 from capsrepro.data.batches import Batch, Dataset, Stream
 from capsrepro.errors import Error
@@ -117,7 +117,8 @@ def make_deterministic(seed: int) -> None:
 def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """A batch as `models.capsnet` takes it: inputs `image` and `mask`, truths `scores` and `reconstruction`."""
     one_hot = np.eye(classes, dtype=np.float32)[batch.labels]  # (B, T, C)
-    inputs, truths = {"image": batch.images}, {"scores": one_hot.sum(axis=1)}
+    # The maximum, not the sum: two digits of one class would give 2 and, as in the released code, a negative loss.
+    inputs, truths = {"image": batch.images}, {"scores": one_hot.max(axis=1)}
     if decoder:
         inputs["mask"] = one_hot
         truths["reconstruction"] = batch.targets.reshape(*batch.labels.shape, -1)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from capsrepro import layers, losses
+from capsrepro import layers, losses, models
+from capsrepro.params import Run
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "layers.json").read_text())
@@ -54,9 +55,125 @@ def test_routing_and_its_gradients(case: str) -> None:
     close(of_biases, f"{case}/grad/biases", 1e-4)
 
 
-def test_leaky_couplings() -> None:
-    logits = np.moveaxis(GOLDEN["leaky3/in/logits"], 2, 1)
-    close(np.moveaxis(np.array(layers.couplings_of(logits, True)), 1, 2), "leaky3/out/route", 1e-5)
+@pytest.mark.parametrize("case", ["leaky3", "leaky5"])
+def test_leaky_couplings_and_their_gradient(case: str) -> None:
+    """`[B, I, C]`, and `[B, I, C, H, W]` in `leaky5`."""
+    logits = tf.Variable(np.moveaxis(GOLDEN[f"{case}/in/logits"], 2, 1))
+    with tf.GradientTape() as tape:
+        couplings = layers.couplings_of(logits, True)
+        total = tf.reduce_sum(couplings * np.moveaxis(GOLDEN[f"{case}/cotangent"], 2, 1))
+    close(np.moveaxis(couplings.numpy(), 1, 2), f"{case}/out/route", 1e-5)
+    close(np.moveaxis(tape.gradient(total, logits).numpy(), 1, 2), f"{case}/grad/logits", 1e-4)
+
+
+@pytest.mark.parametrize("case", ["margin", "margin_edge"])
+def test_margin_loss_and_its_gradient_on_the_margins_too(case: str) -> None:
+    """The golden holds each class's cost, without the mean and the half of the released total."""
+    truth, scores = GOLDEN[f"{case}/in/labels"], tf.Variable(GOLDEN[f"{case}/in/logits"])
+    weights = GOLDEN[f"{case}/cotangent"]
+    each = [tf.one_hot(column, truth.shape[1]) for column in range(truth.shape[1])]
+    with tf.GradientTape() as tape:
+        # One class at a time: elsewhere a score of 0.1 that is no class costs nothing.
+        alone = [losses.margin_loss(truth * one, scores * one + 0.1 * (1 - one)) for one in each]
+        costs = 0.5 * tf.stack(alone, axis=1)  # the released cost of a class is half that of Eq. 4
+        total = tf.reduce_sum(costs * weights)
+    close(costs, f"{case}/out/cost", 1e-5)
+    close(tape.gradient(total, scores), f"{case}/grad/logits", 1e-4)
+
+
+def test_decoder_and_reconstruction_loss_and_their_gradients() -> None:
+    about = CASES["reconstruction"]
+    run = Run("mnist", "capsnet", routing=3, dense_units=tuple(about["layer_sizes"]))
+    image, mask = GOLDEN["reconstruction/in/image"], GOLDEN["reconstruction/in/mask"]
+    decoder = models.decoder(run, image.shape[1:], seed=0)
+    decoder.build((None, 1, GOLDEN["reconstruction/in/emb"][0].size))
+    variables = {}
+    for number, layer in enumerate(decoder.layers, 1):
+        variables |= {f"recons_{number}/weights": layer.kernel, f"recons_{number}/biases": layer.bias}
+    for name, variable in variables.items():
+        variable.assign(GOLDEN[f"reconstruction/var/recons/{name}"])
+    capsules = tf.Variable(GOLDEN["reconstruction/in/emb"])
+    with tf.GradientTape() as tape:
+        drawn = decoder(models.Mask()([capsules, mask[:, None]]))
+        loss = tf.reduce_mean(losses.reconstruction_loss(image.reshape(len(image), 1, -1), drawn))
+        loss *= about["balance_factor"] / losses.RECONSTRUCTION_WEIGHT
+        total = loss * GOLDEN["reconstruction/cotangent"]
+    close(drawn[:, 0], "reconstruction/out/remake", 1e-5)
+    close(loss, "reconstruction/out/loss", 1e-5)
+    of_capsules, *rest = tape.gradient(total, [capsules, *(variable.value for variable in variables.values())])
+    close(of_capsules, "reconstruction/grad/emb", 1e-4)
+    for name, gradient in zip(variables, rest, strict=True):
+        close(gradient, f"reconstruction/grad/var/recons/{name}", 1e-4)
+
+
+def test_squash_is_finite_where_the_released_one_is_not() -> None:
+    """`squash3_edge` has a zero vector and one whose square underflows: NaN there, zero here; the others agree."""
+    x = tf.Variable(GOLDEN["squash3_edge/in/x"])
+    with tf.GradientTape() as tape:
+        y = layers.squash(x, axis=2)
+        total = tf.reduce_sum(y * GOLDEN["squash3_edge/cotangent"])
+    for ours, name in ((y, "out/y"), (tape.gradient(total, x), "grad/x")):
+        golden = GOLDEN[f"squash3_edge/{name}"]
+        finite = np.isfinite(golden)
+        assert 0 < finite.sum() < golden.size
+        assert np.isfinite(ours).all()
+        assert np.allclose(np.asarray(ours)[finite], golden[finite], rtol=1e-5, atol=1e-7)
+        assert np.abs(np.asarray(ours)[~finite]).max() < 1e-6
+
+
+def with_gradients(layer: object, x: object, cotangent: np.ndarray, kernel: object) -> tuple:
+    """Output, and the gradients of x, kernel and bias, of a built layer that is given the golden variables."""
+    layer.kernel.assign(kernel)
+    x = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        y = layer(x)
+        total = tf.reduce_sum(y * cotangent)
+    return y, *tape.gradient(total, (x, layer.kernel.value, layer.bias.value))
+
+
+def test_digit_capsules_and_their_gradients() -> None:
+    about = CASES["capsule"]
+    kernel = GOLDEN["capsule/var/caps/weights_1"]  # [I, a, C*D]
+    shape = (*kernel.shape[:2], about["output_dim"], about["output_atoms"])
+    layer = layers.DigitCapsules(about["output_dim"], about["output_atoms"], about["num_routing"], about["leaky"])
+    layer.build(GOLDEN["capsule/in/x"].shape)
+    layer.bias.assign(GOLDEN["capsule/var/caps/biases_1"])
+    y, of_x, of_kernel, of_bias = with_gradients(
+        layer,
+        GOLDEN["capsule/in/x"],
+        GOLDEN["capsule/cotangent"],
+        kernel.reshape(shape).transpose(2, 0, 1, 3),
+    )
+    close(y, "capsule/out/act", 1e-5)
+    close(of_x, "capsule/grad/x", 1e-4)
+    close(np.transpose(of_kernel, (1, 2, 0, 3)).reshape(kernel.shape), "capsule/grad/var/caps/weights_1", 1e-4)
+    close(of_bias, "capsule/grad/var/caps/biases_1", 1e-4)
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name.startswith("convslim")])
+def test_convolutional_capsules_and_their_gradients(case: str) -> None:
+    """Several input types, strides, paddings, leaky or not. The released layout is [batch, type, atom, row, column]."""
+    about, down = CASES[case], (0, 3, 4, 1, 2)
+    layer = layers.ConvolutionalCapsules(
+        about["output_dim"],
+        about["output_atoms"],
+        about["kernel_size"],
+        about["stride"],
+        about["padding"].lower(),
+        about["num_routing"],
+        about["leaky"],
+    )
+    x = GOLDEN[f"{case}/in/x"].transpose(down)
+    layer.build(x.shape)
+    layer.bias.assign(GOLDEN[f"{case}/var/cc/biases_1"][:, :, 0, 0])
+    y, of_x, of_kernel, of_bias = with_gradients(
+        layer, x, GOLDEN[f"{case}/cotangent"].transpose(down), GOLDEN[f"{case}/var/cc/weights_1"]
+    )
+    assert layer.compute_output_shape(x.shape) == y.shape
+    close(np.transpose(y, (0, 3, 4, 1, 2)), f"{case}/out/act", 1e-5)
+    close(np.transpose(of_x, (0, 3, 4, 1, 2)), f"{case}/grad/x", 1e-4)
+    close(of_kernel, f"{case}/grad/var/cc/weights_1", 1e-4)
+    close(np.asarray(of_bias)[:, :, None, None], f"{case}/grad/var/cc/biases_1", 1e-4)
 
 
 @pytest.mark.parametrize("case", EVALUATION)
@@ -66,3 +183,5 @@ def test_losses_and_counts_ties_included(case: str) -> None:
     close(np.mean(loss(truth, scores)), f"{case}/out/total_loss", 1e-5)
     right = losses.both_right(truth, scores, digits=CASES[case]["num_targets"])
     assert float(np.sum(right)) == float(GOLDEN[f"{case}/out/correct"])
+    almost = losses.any_right(truth, scores, digits=CASES[case]["num_targets"])
+    assert float(np.sum(almost)) == float(GOLDEN[f"{case}/out/almost"])
