@@ -1,0 +1,119 @@
+"""CIFAR-10: 50,000 training and 10,000 test photographs, 32x32 in colour, 10 classes; the network sees 24x24.
+
+Krizhevsky: "Learning multiple layers of features from tiny images", 2009, https://www.cs.toronto.edu/~kriz/cifar.html,
+no licence stated.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from capsrepro.data.batches import Batch
+from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, flipped, standardised
+from capsrepro.data.mnist import Split
+from capsrepro.errors import Error
+
+FOLDER = "cifar-10-batches-bin"  # in the published archive
+FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
+COUNTS = {"train": 50_000, "test": 10_000}
+VALIDATION = 10_000  # the first so many training images are the validation split
+SIDE = 32  # of a photograph
+CROP = 24  # what the network sees of it (section 7)
+_REMEDY = "delete it and run `python -m experiments.fetch cifar10`"
+
+
+class Cifar10:
+    """Photographs in memory, one byte a value; a batch is made when it is asked for.
+
+    A batch holds the standardised crops, float32 `(B, 24, 24, 3)`, both to look at and to draw.
+    """
+
+    image_shape = (CROP, CROP, 3)
+    digits = 1
+    classes = 10
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, *, name: str, sha256: str) -> None:
+        """Takes uint8 `images` `(N, 32, 32, 3)` and integer `labels` `(N,)`."""
+        self.images = images
+        self.labels = labels.astype(np.int32)
+        self.name = name
+        self.sha256 = sha256
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """The middle of each photograph."""
+        return self._batch(cropped(self.images[indices], CROP).astype(np.float32), indices)
+
+    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+        """A random crop of each photograph, mirrored or not, with random brightness and contrast."""
+        count = len(indices)
+        places = generator.integers(0, SIDE - CROP, size=(count, 2), endpoint=True)
+        images = cropped(self.images[indices], CROP, places)
+        images = flipped(images, generator.random(count) < 0.5).astype(np.float32)
+        images = brightness(images, generator.uniform(-BRIGHTNESS, BRIGHTNESS, count))
+        images = contrast(images, generator.uniform(*CONTRAST, count))
+        return self._batch(images, indices)
+
+    def _batch(self, images: np.ndarray, indices: np.ndarray) -> Batch:
+        pixels = standardised(images)
+        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+
+
+def load(
+    folder: Path, split: Split, *, validate: bool = False, examples: int | None = None, sha256: str = ""
+) -> Cifar10:
+    """Reads one split from the binary version of the archive.
+
+    Args:
+        folder: holds `cifar-10-batches-bin` as unpacked, or is that folder itself.
+        split: `train` or `test`.
+        validate: take both splits from the training files: train is images 10,000-49,999, test is 0-9,999.
+        examples: only the first so many of the split.
+        sha256: what the files' content is known by, for provenance.
+
+    Returns:
+        The split: uint8 `(N, 32, 32, 3)`, N being 50,000 or 10,000, and 40,000 or 10,000 with `validate`.
+
+    Raises:
+        Error: a file is missing, has a wrong length or a label over 9.
+    """
+    source: Split = "train" if validate else split
+    if (folder / FOLDER).is_dir():
+        folder = folder / FOLDER
+    names = FILES[source]
+    parts = [read_binary(folder / name, COUNTS[source] // len(names)) for name in names]
+    images = np.concatenate([images for images, _ in parts])
+    labels = np.concatenate([labels for _, labels in parts])
+    if validate:
+        part = slice(VALIDATION, None) if split == "train" else slice(VALIDATION)
+        images, labels = images[part], labels[part]
+    name = f"cifar10-{split}" + ("-validation" if validate else "")
+    return Cifar10(images[:examples], labels[:examples], name=name, sha256=sha256)
+
+
+def read_binary(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a binary batch that must hold exactly `count` records.
+
+    A record is a label byte, then the red, the green and the blue values, each row by row.
+
+    Returns:
+        Images, uint8 `(count, 32, 32, 3)`, and labels, uint8 `(count,)`.
+
+    Raises:
+        Error: the file is missing, has another length or a label over 9.
+    """
+    values = 3 * SIDE * SIDE
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as fault:
+        raise Error(f"{path}: not readable ({fault.strerror}); run `python -m experiments.fetch cifar10`") from fault
+    if len(content) != count * (1 + values):
+        raise Error(f"{path}: expected {count * (1 + values)} bytes, received {len(content)}; {_REMEDY}")
+    records = content.reshape(count, 1 + values)
+    labels = records[:, 0]
+    if labels.max() > 9:
+        raise Error(f"{path}: expected labels 0-9, received {labels.max()}; {_REMEDY}")
+    planes = records[:, 1:].reshape(count, 3, SIDE, SIDE)
+    return np.ascontiguousarray(np.moveaxis(planes, 1, -1)), labels

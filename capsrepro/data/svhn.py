@@ -1,0 +1,111 @@
+"""SVHN, cropped digits: 73,257 training and 26,032 test house numbers, 32x32 in colour, labels 0-9.
+
+Netzer, Wang, Coates, Bissacco, Wu, Ng: "Reading digits in natural images with unsupervised feature learning", NIPS 2011
+workshop, http://ufldl.stanford.edu/housenumbers, "for non-commercial use only".
+
+The paper trains on the training split alone (section 7), so the 531,131 extra digits are not read. Neither it nor the
+released code says how pixels are prepared: they become [0, 1] and nothing is distorted, which is our choice.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capsrepro.data.batches import Batch, unit
+from capsrepro.data.mnist import Split
+from capsrepro.errors import Error
+
+FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
+COUNTS = {"train": 73_257, "test": 26_032}
+_REMEDY = "delete it and run `python -m experiments.fetch svhn`"
+
+
+class Svhn:
+    """House numbers in memory, one byte a value; a batch is made when it is asked for."""
+
+    image_shape = (32, 32, 3)
+    digits = 1
+    classes = 10
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, *, name: str, sha256: str) -> None:
+        """Takes uint8 `images` `(N, 32, 32, 3)` and integer `labels` `(N,)`."""
+        self.images = images
+        self.labels = labels.astype(np.int32)
+        self.name = name
+        self.sha256 = sha256
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """The images as they are: float32 `(B, 32, 32, 3)` in [0, 1], both to look at and to draw."""
+        pixels = unit(self.images[indices])
+        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+
+    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+        """The images as they are: nothing is drawn."""
+        return self.batch(indices)
+
+
+def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str = "") -> Svhn:
+    """Reads one split from the Matlab files in `folder`.
+
+    Args:
+        folder: holds the files named in `FILES`.
+        split: `train` or `test`.
+        examples: only the first so many of the split.
+        sha256: what the files' content is known by, for provenance.
+
+    Returns:
+        The split: uint8 `(N, 32, 32, 3)`, N being 73,257 or 26,032.
+
+    Raises:
+        Error: a file is missing, is no Matlab 5 file, holds other arrays or a label that is not 1-10.
+    """
+    images, labels = read_matlab(folder / FILES[split], COUNTS[split])
+    return Svhn(images[:examples], labels[:examples], name=f"svhn-{split}", sha256=sha256)
+
+
+def read_matlab(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a Matlab 5 file with `X`, uint8 `(32, 32, 3, count)`, and `y`, `(count, 1)`: 1-10, 10 being the digit 0.
+
+    Returns:
+        Images, uint8 `(count, 32, 32, 3)`, and labels, int32 `(count,)`, 0-9.
+
+    Raises:
+        Error: the file is missing, is no Matlab 5 file, holds other arrays or a label that is not 1-10.
+    """
+    content = _matlab(path)
+    images, labels = (np.asarray(content.get(name)) for name in "Xy")
+    if images.dtype != np.uint8 or images.shape != (32, 32, 3, count):
+        raise Error(
+            f"{path}: expected X, uint8 {(32, 32, 3, count)}, received {images.dtype} {images.shape}; {_REMEDY}"
+        )
+    if labels.dtype.kind not in "uif" or labels.shape != (count, 1):
+        raise Error(f"{path}: expected y, numbers {(count, 1)}, received {labels.dtype} {labels.shape}; {_REMEDY}")
+    if wrong := set(np.unique(labels)) - set(range(1, 11)):
+        raise Error(f"{path}: expected labels 1-10, received {min(wrong)}; {_REMEDY}")
+    return np.ascontiguousarray(np.moveaxis(images, -1, 0)), labels[:, 0].astype(np.int32) % 10
+
+
+def _matlab(path: Path) -> dict[str, Any]:
+    """The variables of a Matlab 5 file by name.
+
+    Only a file that was verified should come here: damaged and not compressed it can crash scipy's reader. (Damage to a
+    compressed one, as the published are, raises.)
+    """
+    import scipy.io
+
+    try:
+        file = path.open("rb")
+    except OSError as fault:
+        raise Error(f"{path}: not readable ({fault.strerror}); run `python -m experiments.fetch svhn`") from fault
+    with file:
+        try:
+            content: dict[str, Any] = scipy.io.loadmat(file)
+        except (
+            Exception
+        ) as fault:  # eight kinds were seen on damaged files, UnboundLocalError and zlib.error among them
+            raise Error(f"{path}: not readable as a Matlab 5 file ({fault}); {_REMEDY}") from fault
+    return content
