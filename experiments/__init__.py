@@ -34,3 +34,20 @@ def run_arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
     return parser
+
+
+def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help: str) -> None:  # noqa: A002
+    """Adds a flag that parses as the released code's do: `--name`, `--noname`, `--name=false`, `--name false`."""
+    parser.add_argument(
+        f"--{name}", type=_boolean, nargs="?", const=True, default=default, metavar="true|false", help=help
+    )
+    parser.add_argument(
+        f"--no{name}", dest=name, action="store_false", default=argparse.SUPPRESS, help=f"the same as --{name}=false"
+    )
+
+
+def _boolean(text: str) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"expected true or false, received {text!r}")
+    return words[text.lower()]
