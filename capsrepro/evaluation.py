@@ -1,7 +1,7 @@
-"""A trained network against a whole test split. Evaluators count; they divide once, at the end."""
+"""Trained networks against a whole test split. Evaluators count; they divide once, at the end."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -18,11 +18,19 @@ class Score:
 
     wrong: int
     examples: int
+    none_right: int  # of the wrong ones: those with no digit right, which is all of them where there is one digit
+    digits: int = 1
 
     @property
     def error_pct(self) -> float:
-        """The error in percent."""
+        """The error in percent; on pairs: that not both digits are right, the paper's measure."""
         return 100.0 * self.wrong / self.examples
+
+    @property
+    def digit_error_pct(self) -> float:
+        """The share of digits that are wrong, in percent: what others publish on pairs."""
+        wrong = self.wrong if self.digits == 1 else self.wrong + self.none_right
+        return 100.0 * wrong / (self.digits * self.examples)
 
     @property
     def interval_pct(self) -> tuple[float, float]:
@@ -30,27 +38,56 @@ class Score:
         return wilson(self.wrong, self.examples)
 
 
-def evaluate(model: keras.Model, dataset: Dataset, batch_size: int = 500) -> Score:
-    """Counts the wrong images of a whole split, in constant memory.
+def evaluate(
+    members: keras.Model | Sequence[keras.Model], dataset: Dataset, batch_size: int = 500, examples: int | None = None
+) -> Score:
+    """Counts the wrong images of a split, in constant memory.
+
+    Args:
+        members: one network, or several whose class scores are added up.
+        dataset: the split.
+        batch_size: of the forward passes.
+        examples: only the first so many; None: all.
 
     Raises:
         Error: a score is not finite: such a network is broken, not wrong.
     """
-    wrong = examples = 0
-    for scores, labels in _scored(model, dataset, batch_size):
-        truth = np.eye(dataset.classes, dtype=np.float32)[labels].sum(axis=1)
-        right = keras.ops.convert_to_numpy(losses.both_right(truth, scores, digits=dataset.digits))
-        wrong += len(right) - int(right.sum())
-        examples += len(right)
-    return Score(wrong, examples)
+    members = [members] if isinstance(members, keras.Model) else members
+    return count(scored([models.classifier(member) for member in members], dataset, batch_size, examples), dataset)
 
 
-def _scored(model: keras.Model, dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores `(B, C)` and labels `(B, T)` of one batch after the other."""
-    classifier = models.classifier(model)
-    for start in range(0, len(dataset), batch_size):
-        batch = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))
-        scores = classifier.predict_on_batch(batch.images)
-        if not np.isfinite(scores).all():
-            raise Error(f"{model.name} on {dataset.name}: a score of image {start} or one soon after it is not finite")
-        yield scores, batch.labels
+def count(scores_and_labels: Iterable[tuple[np.ndarray, np.ndarray]], dataset: Dataset) -> Score:
+    """Counts over batches of scores `(B, C)` and labels `(B, T)`."""
+    both = some = examples = 0
+    for scores, labels in scores_and_labels:
+        truth = np.eye(dataset.classes, dtype=np.float32)[labels].max(axis=1)
+        both += int(keras.ops.sum(losses.both_right(truth, scores, digits=dataset.digits)))
+        some += int(keras.ops.sum(losses.any_right(truth, scores, digits=dataset.digits)))
+        examples += len(labels)
+    return Score(examples - both, examples, examples - some, dataset.digits)
+
+
+def scored(
+    classifiers: Sequence[keras.Model], dataset: Dataset, batch_size: int, examples: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Scores `(B, C)`, added up over the networks, and labels `(B, T)` of one batch after the other.
+
+    Raises:
+        Error: a score is not finite.
+    """
+    size = len(dataset) if examples is None else min(examples, len(dataset))
+    for start in range(0, size, batch_size):
+        batch = dataset.batch(np.arange(start, min(start + batch_size, size)))
+        scores = sum(classifier.predict_on_batch(batch.images) for classifier in classifiers)
+        yield finite(scores, f"{classifiers[0].name} on {dataset.name}, images from {start}"), batch.labels
+
+
+def finite(scores: np.ndarray, where: str) -> np.ndarray:
+    """The scores, if they are finite.
+
+    Raises:
+        Error: they are not.
+    """
+    if not np.isfinite(scores).all():
+        raise Error(f"{where}: a score is not finite; train again or fetch the checkpoint again")
+    return scores

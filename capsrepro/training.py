@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from capsrepro.errors import Error
 from capsrepro.params import Run
 
 LOWEST_RATE = 1e-6
-HISTORY = {"scores_loss": "classification_loss", "scores_right": "right"}  # Keras puts the output's name in front
+# Keras puts the output's name in front where there are several.
+NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,9 +28,7 @@ class Trained:
     """What came out of a training."""
 
     model: keras.Model
-    history: list[
-        dict[str, float]
-    ]  # one entry for each interval: step, learning_rate, and the means of loss and metrics
+    history: list[dict[str, float]]  # for each interval: step, learning_rate, and the means of loss and metrics
     seconds: float  # spent in steps, over all the starts that it took
     resumed_at: int  # the step that this start went on from; 0: it began anew
     backups: Backups  # to be cleared once the weights are in place
@@ -55,22 +54,40 @@ def train(run: Run, dataset: Dataset, seed: int, *, state: Path, logs: Path | No
         keeper = Keeper(backups(run, dataset, seed, state), run)
         first, record = keeper.backups.restore(model)
         keeper.history, keeper.seconds = record.get("history", []), record.get("seconds", 0.0)
-        stream = Stream(dataset, run.batch_size, seed)
-        for start, stop, interval in _intervals(first, run.steps, run.checkpoint_steps):
-            model.fit(
-                Steps(stream, start, stop, decoder=run.reconstruction),
-                initial_epoch=start // run.checkpoint_steps,
-                epochs=start // run.checkpoint_steps + (stop - start) // interval,
-                steps_per_epoch=interval,
-                shuffle=False,
-                verbose=verbose,
-                callbacks=[keeper, *_tensorboard(logs)],
-            )
+        fit(
+            model,
+            Stream(dataset, run.batch_size, seed),
+            run,
+            first,
+            callbacks=[keeper, *_tensorboard(logs)],
+            verbose=verbose,
+        )
         return Trained(model, keeper.history, keeper.seconds, first, keeper.backups)
 
 
-def compiled(run: Run, dataset: Dataset, seed: int) -> keras.Model:
-    """The run's network with its losses, Adam, and the metric `right`: the share of images all of whose digits are."""
+def fit(model: keras.Model, stream: Stream, run: Run, first: int, *, callbacks: list[Any], verbose: int = 1) -> None:
+    """Trains a compiled model from step `first` to `run.steps`, an epoch of Keras being `checkpoint_steps` steps."""
+    for start, stop, interval in _intervals(first, run.steps, run.checkpoint_steps):
+        model.fit(
+            Steps(stream, start, stop, decoder=run.reconstruction),
+            initial_epoch=start // run.checkpoint_steps,
+            epochs=start // run.checkpoint_steps + (stop - start) // interval,
+            steps_per_epoch=interval,
+            shuffle=False,
+            verbose=verbose,
+            callbacks=callbacks,
+        )
+
+
+def compiled(run: Run, dataset: Dataset, seed: int, metrics: Mapping[str, list[Any]] | None = None) -> keras.Model:
+    """The run's network with its losses, Adam, and the metric `right`: the share of images all of whose digits are.
+
+    Args:
+        run: its settings.
+        dataset: for the shape of an image, how many digits are in it, and the classes.
+        seed: of the initial weights and of dropout.
+        metrics: others, by output.
+    """
     model = models.build(run, dataset.image_shape, classes=dataset.classes, digits=dataset.digits, seed=seed)
     objective = {"scores": losses.classification(run.loss, run.recipe)}
     if run.reconstruction:
@@ -82,7 +99,7 @@ def compiled(run: Run, dataset: Dataset, seed: int) -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.Adam(Decay(run.learning_rate, run.decay_steps, run.decay_rate), epsilon=1e-8),
         loss=objective,
-        metrics={"scores": [right]},
+        metrics={**(metrics or {}), "scores": [right, *(metrics or {}).get("scores", [])]},
         jit_compile=_has_gpu(),  # on a CPU, XLA's convolutions were measured 17 times slower than oneDNN's
     )
     model.optimizer.build(model.trainable_variables)
@@ -112,6 +129,18 @@ def make_deterministic(seed: int) -> None:
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
+
+
+def share_gpus() -> None:
+    """Lets TensorFlow take a GPU's memory as it needs it, so that two jobs share one; to be called before any other.
+
+    The released code's first job took all of it, so that evaluating beside a training needed a second GPU.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        for gpu in tensorflow.config.list_physical_devices("GPU"):
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
 
 
 def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -165,17 +194,34 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss, which Keras averages over the interval: once not finite, it stays so."""
-        if not np.isfinite(logs["loss"]):
-            step = int(self.model.optimizer.iterations)
-            raise Error(f"step {step}: the loss is {logs['loss']}; the last good backup is in {self.backups.folder}")
+        check_finite(logs["loss"], steps_done(self.model), self.backups.folder)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the backup."""
         self.seconds += time.perf_counter() - self._began
-        step = int(self.model.optimizer.iterations)
-        means = {HISTORY.get(name, name): float(value) for name, value in logs.items()}
-        self.history.append({"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **means})
+        step = steps_done(self.model)
+        self.history.append({"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)})
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
+
+
+def steps_done(model: keras.Model) -> int:
+    """How many updates are behind a compiled model's weights, on however many devices they are."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def named(logs: Mapping[str, Any]) -> dict[str, float]:
+    """What Keras logs, under names that do not depend on whether there is a decoder; `loss` is the total."""
+    return {NAMES.get(name, name): float(value) for name, value in logs.items()}
+
+
+def check_finite(loss: float, step: int, kept: Path | None) -> None:
+    """Stops a training that has diverged.
+
+    Raises:
+        Error: the loss is not finite; `kept` is where the last good weights are.
+    """
+    if not np.isfinite(loss):
+        raise Error(f"step {step}: the loss is {loss}; the last good weights are in {kept or 'none'}")
 
 
 def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int, int]]:

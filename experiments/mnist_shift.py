@@ -57,7 +57,8 @@ def load(data_dir: Path, split: str) -> mnist.Mnist:
     return mnist.load(data_dir if there else data_dir / "mnist", source, validate=validate)
 
 
-if __name__ == "__main__":
+def flags() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--data_dir", type=Path, default=Path("data"), help="holds MNIST's IDX files, itself or in its folder mnist")
@@ -69,4 +70,8 @@ if __name__ == "__main__":
     add("--num_pairs", type=int, default=1000, help="pairs of each digit")
     add("--max_shard", type=int, default=100_000, help="most pairs in a file")
     add("--seed", type=int, default=0, help="of the pairs and of which file each goes to")
-    run(main, parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main, flags())

@@ -1,7 +1,6 @@
 """The command that writes MNIST as the released code's records, on 14 digits."""
 
 import argparse
-import runpy
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from capsrepro.data import mnist, records, tfrecords
-from experiments import boolean_flag
+from experiments import boolean_flag, mnist_shift, run
 from tests.conftest import idx
 
 TRAIN, TEST, VALIDATION = 9, 5, 3
@@ -34,7 +33,7 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def call(*words: str) -> tuple[list[str], list[str]]:
         before = set(folder.iterdir())
         monkeypatch.setattr(sys, "argv", ["mnist_shift", f"--data_dir={folder}", *words])
-        runpy.run_module("experiments.mnist_shift", run_name="__main__")
+        run(mnist_shift.main, mnist_shift.flags())
         made = sorted(path.name for path in set(folder.iterdir()) - before)
         return capsys.readouterr().out.splitlines(), made
 

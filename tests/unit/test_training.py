@@ -166,7 +166,7 @@ def test_evaluation_counts_every_image_once(data: Mnist) -> None:
     scores = models.classifier(model).predict_on_batch(data.batch(np.arange(50)).images)
     wrong = int((scores.argmax(axis=1) != data.labels).sum())
     for size in (7, 50, 500):
-        assert evaluation.evaluate(model, data, batch_size=size) == evaluation.Score(wrong, 50)
+        assert evaluation.evaluate(model, data, batch_size=size) == evaluation.Score(wrong, 50, wrong)
 
 
 def test_a_network_that_yields_nan_is_broken_not_wrong(data: Mnist) -> None:

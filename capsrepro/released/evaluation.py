@@ -1,0 +1,164 @@
+"""Evaluation as the released code's command does it: one checkpoint, an ensemble, or each that a training writes."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from capsrepro import checkpoints, evaluation, files, losses, models, training
+from capsrepro.data.batches import Dataset
+from capsrepro.errors import Error
+from capsrepro.evaluation import Score
+from capsrepro.params import Run
+from capsrepro.released.settings import TEST_BATCH
+from capsrepro.released.summaries import Summaries
+from capsrepro.released.training import newest, step_of, tower
+
+
+def members(checkpoint: str, count: int) -> list[Path]:
+    """The checkpoints of an ensemble: `checkpoint` with its `{}` filled by 0 to count - 1, or by 1 to count.
+
+    Raises:
+        Error: there is no `{}` to fill, or a member is missing; the message names each.
+    """
+    if count == 1:
+        return [Path(checkpoint.format(0) if "{}" in checkpoint else checkpoint)]
+    if "{}" not in checkpoint:
+        raise Error(f"--checkpoint={checkpoint}: --num_trials={count} needs a {{}} in it for the number of each member")
+    numbered = [[Path(checkpoint.format(first + number)) for number in range(count)] for first in (0, 1)]
+    missing = [[prefix for prefix in prefixes if not Path(f"{prefix}.index").is_file()] for prefixes in numbered]
+    complete, lacking = min(zip(numbered, missing, strict=True), key=lambda pair: len(pair[1]))
+    if lacking:
+        raise Error(f"--num_trials={count}: missing {', '.join(map(str, lacking))}; fetch or train every member")
+    return complete
+
+
+def restored(run: Run, dataset: Dataset, prefixes: Sequence[Path]) -> list[keras.Model]:
+    """The network of each checkpoint.
+
+    Raises:
+        Error: one cannot be read or is of another network.
+    """
+    networks = []
+    for prefix in prefixes:
+        network = models.build(run, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
+        checkpoints.restore_released(network, prefix)
+        networks.append(network)
+    return networks
+
+
+def evaluate(
+    run: Run,
+    dataset: Dataset,
+    prefixes: Sequence[Path],
+    *,
+    folder: Path,
+    examples: int | None = None,
+    predictions: Path | None = None,
+) -> Score:
+    """Scores a split, several networks by the sum of their class scores, and writes summaries.
+
+    Args:
+        run: the settings of each network.
+        dataset: the test split.
+        prefixes: their checkpoints.
+        folder: for the summaries, under the step of the last checkpoint: `correct_prediction`, `wrong_prediction` and
+            `almost_wrong_prediction` (no digit right) are counts; of a single network also the losses, as means.
+        examples: only the first so many; None: all.
+        predictions: an .npz file for `scores` float32 `(N, C)` and `labels` int32 `(N,)` (pairs: `(N, 2)`), in the
+            order of the data.
+
+    Raises:
+        Error: a checkpoint cannot be read or is of another network, `examples` is out of range, or a score not finite.
+    """
+    if examples is not None and not 0 < examples <= len(dataset):
+        raise Error(f"--eval_size={examples}: {dataset.name} has {len(dataset)} images; choose 1 to that")
+    networks = restored(run, dataset, prefixes)
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    sums: dict[str, float] = {}
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if len(networks) == 1:
+            scored = _with_losses(run, dataset, networks[0], examples, sums)
+        else:
+            classifiers = [models.classifier(network) for network in networks]
+            scored = evaluation.scored(classifiers, dataset, TEST_BATCH, examples)
+        for pair in scored:
+            if predictions is not None:
+                kept.append(pair)
+            yield pair
+
+    score = evaluation.count(batches(), dataset)
+    if predictions is not None:
+        _write(predictions, kept)
+    values: dict[str, float] = {
+        "correct_prediction": score.examples - score.wrong,
+        "wrong_prediction": score.wrong,
+        "almost_wrong_prediction": score.none_right,
+    }
+    if sums:
+        values |= tower({name: value / score.examples for name, value in sums.items()}, score.examples)
+    with contextlib.closing(Summaries(folder)) as summaries:
+        summaries.scalars(step_of(prefixes[-1]), values)
+    return score
+
+
+def follow(folder: Path, *, seconds: float, looks: int) -> Iterator[Path]:
+    """Each newer checkpoint that a training writes into `folder`; ends after `looks` in a row without one.
+
+    Args:
+        folder: of the training; it need not be there yet.
+        seconds: between two looks.
+        looks: how many to make.
+    """
+    seen, vain = -1, 0
+    while vain < looks:
+        prefix = newest(folder)
+        if prefix is not None and step_of(prefix) > seen:
+            seen, vain = step_of(prefix), 0
+            yield prefix
+        else:
+            vain += 1
+            time.sleep(seconds)
+
+
+def _with_losses(
+    run: Run, dataset: Dataset, network: keras.Model, examples: int | None, sums: dict[str, float]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As `evaluation.scored`, for one network, its decoder's work included; adds each loss and count to `sums`."""
+    size = len(dataset) if examples is None else min(examples, len(dataset))
+    for start in range(0, size, TEST_BATCH):
+        batch = dataset.batch(np.arange(start, min(start + TEST_BATCH, size)))
+        inputs, truths = training.tensors(batch, dataset.classes, decoder=run.reconstruction)
+        outputs = network.predict_on_batch(inputs)
+        scores = evaluation.finite(outputs["scores"], f"{network.name} on {dataset.name}, images from {start}")
+        for name, values in _each(run, dataset, outputs, truths).items():
+            sums[name] = sums.get(name, 0.0) + float(np.sum(values))
+        yield scores, batch.labels
+
+
+def _each(run: Run, dataset: Dataset, outputs: Mapping[str, Any], truths: Mapping[str, Any]) -> dict[str, Any]:
+    """Losses and counts of each image, under the names that a training logs."""
+    truth, scores, digits = truths["scores"], outputs["scores"], dataset.digits
+    cost = losses.classification(run.loss, run.recipe)(truth, scores)
+    values = {
+        "classification_loss": cost,
+        "right": losses.both_right(truth, scores, digits=digits),
+        "almost": losses.any_right(truth, scores, digits=digits),
+    }
+    for digit in range(digits if run.reconstruction else 0):
+        part = slice(digit, digit + 1)
+        error = losses.reconstruction_loss(truths["reconstruction"][:, part], outputs["reconstruction"][:, part])
+        values[f"reconstruction_digit{digit}"] = error
+        cost = cost + error
+    return {"loss": cost, **values}
+
+
+def _write(path: Path, kept: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    scores, labels = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+    with files.replacing(path) as temporary:
+        np.savez(temporary, scores=scores, labels=labels[:, 0] if labels.shape[1] == 1 else labels)

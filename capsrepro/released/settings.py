@@ -1,0 +1,97 @@
+"""The released code's flags as a run's settings."""
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+from capsrepro.errors import Error
+from capsrepro.params import Run
+
+Model = Literal["capsule", "baseline"]
+Loss = Literal["margin", "softmax", "sigmoid"]
+
+TRAIN_BATCH, TEST_BATCH = 128, 100
+_BOOLEANS = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
+_PADDINGS = ("VALID", "SAME")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hparams:
+    """`--hparams_override`, with the released code's names and defaults."""
+
+    decay_rate: float = 0.96
+    decay_steps: int = 2000
+    leaky: bool = False
+    learning_rate: float = 0.001
+    loss_type: Loss = "margin"
+    num_prime_capsules: int = 32
+    padding: str = "VALID"
+    remake: bool = True
+    routing: int = 3
+    verbose: bool = False
+
+    @classmethod
+    def read(cls, overrides: str) -> "Hparams":
+        """Reads `key=value,key=value`; an empty text changes nothing.
+
+        Raises:
+            Error: a key is unknown, or its value is none of its type.
+        """
+        known = {field.name: field.default for field in dataclasses.fields(cls)}
+        values = {}
+        for entry in filter(None, (part.strip() for part in overrides.split(","))):
+            key, equals, text = (part.strip() for part in entry.partition("="))
+            if key not in known or not equals:
+                raise Error(
+                    f"--hparams_override: expected key=value with a key of {', '.join(known)}; received {entry!r}"
+                )
+            values[key] = _value(key, text, type(known[key]))
+        return cls(**values)
+
+
+def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_steps: int, overrides: str = "") -> Run:
+    """The run that the flags ask for, with the recipe `released`.
+
+    A baseline's scores are unbounded, and the released code leaves the margin loss, which is for lengths below one, on
+    them unless `loss_type` is overridden. Here a baseline has the softmax loss, and with two targets the sigmoid loss,
+    unless `overrides` names another.
+    """
+    shared: dict[str, Any] = {
+        "data": "mnist",
+        "recipe": "released",
+        "padding": hparams.padding.lower(),
+        "batch_size": TRAIN_BATCH,
+        "learning_rate": hparams.learning_rate,
+        "decay_rate": hparams.decay_rate,
+        "decay_steps": hparams.decay_steps,
+        "steps": steps,
+        "checkpoint_steps": save_steps,
+    }
+    if model == "baseline":
+        usual: Loss = "softmax" if targets == 1 else "sigmoid"
+        own = hparams.loss_type if "loss_type" in overrides else usual
+        return Run(model="multimnist_baseline", conv_channels=(512, 256), dense_units=(1024,), loss=own, **shared)
+    return Run(
+        model="capsnet",
+        routing=hparams.routing,
+        reconstruction=hparams.remake,
+        leaky=hparams.leaky,
+        primary_types=hparams.num_prime_capsules,
+        loss=hparams.loss_type,
+        **shared,
+    )
+
+
+def _value(key: str, text: str, kind: type) -> Any:
+    choices = {"loss_type": get_args(Loss), "padding": _PADDINGS}.get(key) or (tuple(_BOOLEANS) if kind is bool else ())
+    if choices and text not in choices:
+        raise Error(f"--hparams_override: {key}: expected {', '.join(choices)}; received {text!r}")
+    if kind is bool:
+        return _BOOLEANS[text]
+    try:
+        value = kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise Error(f"--hparams_override: {key}: expected {wanted}, received {text!r}") from None
+    if kind is not str and not value > 0:
+        raise Error(f"--hparams_override: {key}: expected more than 0, received {text!r}")
+    return value

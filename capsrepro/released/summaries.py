@@ -1,0 +1,91 @@
+"""TensorBoard summaries under the tags, and of the kinds, that the released code writes."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+TOWER = "tower_0"  # the released code has one for each GPU; here the devices' sums are one
+_PICTURES = 10  # reconstructions shown
+_BINS = 30
+
+
+class Summaries:
+    """One file of events in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens it; the folder is made."""
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self.writer = EventFileWriter(str(folder))
+
+    def close(self) -> None:
+        """Writes what is still waiting."""
+        self.writer.close()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes numbers by tag."""
+        self._write(step, [{"tag": tag, "simple_value": value} for tag, value in values.items()])
+
+    def pictures(self, step: int, model: keras.Model, inputs: Mapping[str, Any], truths: Mapping[str, Any]) -> None:
+        """Writes what `verbose` asks for: conv1's weights and output, and targets beside their reconstructions.
+
+        Args:
+            step: of the batch.
+            model: after the batch's update.
+            inputs: of the batch, see `training.tensors`.
+            truths: of the batch.
+        """
+        conv1 = model.get_layer("conv1")
+        features = keras.Model(model.input["image"], conv1.output).predict_on_batch(inputs["image"])
+        values = [{"tag": f"{TOWER}/conv1/activation", "histo": _histogram(features)}]
+        for scope, variable in (("summaries", conv1.kernel), ("summaries_1", conv1.bias)):
+            array = keras.ops.convert_to_numpy(variable)
+            for name in ("mean", "std", "max", "min"):
+                tag = f"{TOWER}/conv1/{scope}/{'stddev' if name == 'std' else name}_1"
+                values.append({"tag": tag, "simple_value": float(getattr(array, name)())})
+            values.append({"tag": f"{TOWER}/conv1/{scope}/histogram", "histo": _histogram(array)})
+        if "reconstruction" in truths:
+            drawn = model.predict_on_batch(dict(inputs))["reconstruction"]
+            shape = model.input["image"].shape[1:]
+            pairs = zip(truths["reconstruction"][:_PICTURES, 0], drawn[:_PICTURES, 0], strict=True)
+            for number, pair in enumerate(pairs):
+                side_by_side = np.concatenate([pixels.reshape(shape)[..., :1] for pixels in pair], axis=1)
+                values.append({"tag": f"{TOWER}/reconstruction/image/{number}", "image": _image(side_by_side)})
+        self._write(step, values)
+
+    def _write(self, step: int, values: list[dict[str, Any]]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        summary = Summary(value=[Summary.Value(**value) for value in values])
+        self.writer.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+
+
+def _histogram(array: np.ndarray) -> Any:
+    from tensorboard.compat.proto.histogram_pb2 import HistogramProto
+
+    values = np.asarray(array, np.float64).ravel()
+    counts, edges = np.histogram(values, _BINS)
+    return HistogramProto(
+        min=values.min(),
+        max=values.max(),
+        num=values.size,
+        sum=values.sum(),
+        sum_squares=np.square(values).sum(),
+        bucket_limit=edges[1:],
+        bucket=counts,
+    )
+
+
+def _image(pixels: np.ndarray) -> Any:
+    """A PNG of `(H, W, 1)` in [0, 1]; what lies outside is cut off."""
+    import tensorflow as tf
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    height, width, _ = pixels.shape
+    encoded = tf.io.encode_png(np.uint8(np.clip(pixels, 0, 1) * 255)).numpy()
+    return Summary.Image(height=height, width=width, colorspace=1, encoded_image_string=encoded)

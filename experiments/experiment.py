@@ -1,0 +1,142 @@
+"""Trains or tests with the released code's command line, on its record files and checkpoints or on ours."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from capsrepro.errors import Error
+from experiments import boolean_flag, run
+
+LEAST = {
+    "max_steps": 1,
+    "save_step": 1,
+    "num_gpus": 1,
+    "num_targets": 1,
+    "num_trials": 1,
+    "poll_seconds": 0,
+    "polls": 1,
+}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Trains, tests a checkpoint or an ensemble, or tests each checkpoint that a training goes on writing."""
+    for name, least in LEAST.items():
+        if getattr(arguments, name) < least:
+            raise Error(f"--{name}: expected at least {least}, received {getattr(arguments, name)}")
+
+    from capsrepro import training
+    from capsrepro.released import inputs
+    from capsrepro.released.settings import Hparams, settings
+
+    training.share_gpus()
+    hparams = Hparams.read(arguments.hparams_override)
+    wanted = settings(
+        arguments.model,
+        hparams,
+        targets=arguments.num_targets,
+        steps=arguments.max_steps,
+        save_steps=arguments.save_step,
+        overrides=arguments.hparams_override,
+    )
+    dataset = inputs.load(
+        arguments.dataset,
+        arguments.data_dir,
+        train=arguments.train,
+        validate=arguments.validate,
+        targets=arguments.num_targets,
+    )
+    size = "x".join(map(str, dataset.image_shape))
+    print(f"{dataset.name}: {len(dataset)} images of {size}; {wanted.model} with {wanted.loss} loss", flush=True)
+    if arguments.train:
+        train(arguments, wanted, dataset, hparams.verbose)
+    else:
+        test(arguments, wanted, dataset)
+
+
+def train(arguments: argparse.Namespace, wanted: Any, dataset: Any, pictures: bool) -> None:
+    """Trains one network in `summary_dir/train`."""
+    from capsrepro.released import training
+
+    if arguments.num_trials > 1:
+        raise Error(
+            "--num_trials: is for --train=false; train each member with a --seed and a --summary_dir of its own"
+        )
+    prefix = training.train(
+        wanted,
+        dataset,
+        arguments.summary_dir / "train",
+        seed=arguments.seed,
+        replicas=arguments.num_gpus,
+        start=arguments.checkpoint,
+        pictures=pictures,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    print(prefix)
+
+
+def test(arguments: argparse.Namespace, wanted: Any, dataset: Any) -> None:
+    """Tests `--checkpoint`, or where none is given each that a training in `summary_dir/train` writes."""
+    from capsrepro.released import evaluation
+
+    if arguments.checkpoint:
+        rounds = iter([evaluation.members(arguments.checkpoint, arguments.num_trials)])
+    elif arguments.num_trials > 1:
+        raise Error("--num_trials: needs --checkpoint with a {} in it for the number of each member")
+    else:
+        folder = arguments.summary_dir / "train"
+        newer = evaluation.follow(folder, seconds=arguments.poll_seconds, looks=arguments.polls)
+        rounds = ([prefix] for prefix in newer)
+    prefixes = None
+    for prefixes in rounds:
+        score = evaluation.evaluate(
+            wanted,
+            dataset,
+            prefixes,
+            folder=arguments.summary_dir / "test",
+            examples=arguments.eval_size,
+            predictions=arguments.predictions_file,
+        )
+        print(f"{prefixes[-1]}: {score.examples} images")
+        print(f"Total wrong predictions: {score.wrong}, wrong percent: {score.error_pct:g}%", flush=True)
+    if prefixes is None:
+        raise Error(f"{arguments.summary_dir / 'train'}: no checkpoint came; give --checkpoint or start the training")
+
+
+def flags() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--data_dir", required=True, help="folder of the data, or for MNIST a record file; path@N: its N shards")
+    add(
+        "--summary_dir",
+        type=Path,
+        required=True,
+        help="checkpoints go to its folder train, summaries there and to test",
+    )
+    add("--dataset", choices=("mnist", "norb", "cifar10"), default="mnist", help="what is in data_dir")
+    add("--model", choices=("capsule", "baseline"), default="capsule", help="the network")
+    boolean_flag(parser, "train", True, "train; false: test")
+    boolean_flag(parser, "validate", False, "train without, or test on, the validation split")
+    add("--checkpoint", default="", help="to test or to start from, without .index; in an ensemble {} is the number")
+    add("--max_steps", type=int, default=1000, help="train up to this step")
+    add("--save_step", type=int, default=1500, help="a checkpoint every so many steps, and at the end; the last 5 stay")
+    add("--num_gpus", type=int, default=1, help="share each training batch between so many")
+    add("--num_targets", type=int, choices=(1, 2), default=1, help="digits in an image")
+    add("--num_trials", type=int, default=1, help="members of the ensemble to test")
+    add("--eval_size", type=int, help="test only the first so many images; not given: all")
+    add("--hparams_override", default="", metavar="KEY=VALUE,...", help="see README: the released code's settings")
+    add("--predictions_file", type=Path, metavar="F.npz", help="tested: scores [N, classes] and labels in file order")
+    add("--poll_seconds", type=float, default=60, help="testing beside a training: seconds between two looks")
+    add(
+        "--polls",
+        type=int,
+        default=360,
+        help="testing beside a training: looks without a newer checkpoint until it ends",
+    )
+    add("--seed", type=int, default=0, help="training: of weights, order and distortion")
+    return parser
+
+
+if __name__ == "__main__":
+    run(main, flags())
