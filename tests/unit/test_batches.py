@@ -1,5 +1,7 @@
 """batch(step) is a pure function of (seed, step)."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,17 @@ def test_a_pass_is_a_permutation_and_batches_run_on_across_its_end(size: int, ba
     assert not np.array_equal(passes[0], passes[1])
 
 
+def test_a_batch_of_sixty_million_examples_takes_no_array_of_them() -> None:
+    start = 7 * 60_000_000 - 3  # across the end of the seventh pass
+    tracemalloc.start()
+    indices = batches.order(0, start, start + 128, 60_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000  # bytes
+    tracemalloc.stop()
+    assert (indices.shape, indices.dtype) == ((128,), np.int64)
+    assert np.all((indices >= 0) & (indices < 60_000_000))
+    assert not np.array_equal(indices, batches.order(1, start, start + 128, 60_000_000))
+
+
 def test_shapes_types_and_range(stream: batches.Stream) -> None:
     batch = stream.batch(0)
     assert (batch.images.shape, batch.images.dtype) == ((32, 28, 28, 1), np.float32)
@@ -47,6 +60,18 @@ def test_a_shift_moves_down_and_right_and_fills_with_zeros() -> None:
     assert moved[1].tolist() == [[2, 3, 0], [5, 6, 0], [8, 9, 0]]
     assert moved[2].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert moved.dtype == np.uint8
+
+
+def test_a_shift_moves_channels_and_rectangles_as_a_plain_loop_does() -> None:
+    images = np.arange(6 * 4 * 5 * 2, dtype=np.float32).reshape(6, 4, 5, 2) + 1
+    shifts = np.array([[4, 0], [-4, 3], [1, -3], [-1, 2], [0, 0], [3, 3]])
+    expected = np.zeros_like(images)
+    for image, (down, right) in enumerate(shifts):
+        for row in range(4):
+            for column in range(5):
+                if 0 <= row - down < 4 and 0 <= column - right < 5:
+                    expected[image, row, column] = images[image, row - down, column - right]
+    assert np.array_equal(batches.shifted(images, shifts), expected)
 
 
 def test_training_shifts_by_every_amount_up_to_two_and_no_more() -> None:

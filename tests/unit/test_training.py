@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_b
         return good._replace(targets=good.targets * np.float32(np.nan)) if step == 4 else good
 
     monkeypatch.setattr(training.Stream, "batch", batch)
-    with pytest.raises(Error, match="step 5: the loss is nan; the last good backup is in"):
+    with pytest.raises(Error, match="step 5: the loss is nan; the last good weights are in"):
         train(CAPSNET, data, tmp_path)
     assert max(tmp_path.rglob("*.npz")).name == "00000004.npz"
 
@@ -173,7 +173,7 @@ def test_a_network_that_yields_nan_is_broken_not_wrong(data: Mnist) -> None:
     model = models.build(CAPSNET, data.image_shape)
     kernel = model.get_layer("digit_capsules").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
-    with pytest.raises(Error, match="capsnet on few: a score of image 0"):
+    with pytest.raises(Error, match="on few, images from 0: a score is not finite"):
         evaluation.evaluate(model, data)
 
 

@@ -1,0 +1,55 @@
+"""How many examples a second the data sets make; needs MNIST's files (`python -m experiments.fetch mnist`)."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import rates
+from capsrepro.data import affnist, mnist, multimnist
+from capsrepro.data.batches import Stream
+
+BATCH = 128  # as training asks
+BLOCK = 50_000  # index entries at a time
+
+Case = tuple[str, Callable[[], object], int, int | None]  # what, the work, items in it, items a second it must reach
+
+
+def cases(folder: Path) -> list[Case]:
+    """The bars are those of the project's two-core machine."""
+    digits = mnist.load(folder / "mnist", "train")
+    pairs = multimnist.load(folder / "mnist", "train")
+    test = mnist.load(folder / "mnist", "test")
+    anywhere = affnist.load(folder, "train", built=folder)
+    numbers = np.arange(40_000_000, 40_000_000 + BLOCK)
+
+    def stream(dataset: mnist.Mnist | multimnist.MultiMnist) -> Callable[[], object]:
+        batches = Stream(dataset, BATCH, seed=0)
+        return lambda: [batches.batch(step) for step in range(20)]
+
+    return [
+        ("MultiMNIST index, pairs", lambda: pairs.pairs(numbers), BLOCK, 5_000_000),
+        ("MultiMNIST rendered, pairs", lambda: pairs.rendered(numbers[:BATCH]), BATCH, 100_000),
+        ("MultiMNIST rendered, 10,000 at a time", lambda: pairs.rendered(numbers[:10_000]), 10_000, 100_000),
+        ("affNIST built, images", lambda: affnist.affine(test.images, np.arange(2000), 32, 0), 2000, 5_000),
+        ("expanded MNIST built, images", lambda: affnist.expanded(test.images, np.arange(2000), 0), 2000, 5_000),
+        ("MNIST training batches, images", stream(digits), 20 * BATCH, None),
+        ("expanded MNIST training batches, images", stream(anywhere), 20 * BATCH, None),
+        ("MultiMNIST training batches, pairs", stream(pairs), 20 * BATCH, None),
+    ]
+
+
+def main(folder: Path) -> None:
+    """Prints a line for each."""
+    print(f"{'a second':40}{'best':>14}{'median':>14}{'bar':>14}")
+    for name, work, items, bar in cases(folder):
+        best, median = rates(work, items)
+        reached = "" if bar is None else f"{bar:14,}" + ("" if best >= bar else "  MISSED")
+        print(f"{name:40}{best:14,.0f}{median:14,.0f}{reached}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
+    main(parser.parse_args().data)

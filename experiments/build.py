@@ -1,0 +1,48 @@
+"""Builds the sets that are stored, from MNIST's test digits: one file each under data/built/SCALE."""
+
+import argparse
+import time
+from pathlib import Path
+
+from experiments import run
+
+NAMES = ("affnist", "expanded", "multimnist")
+VERSIONS = {"quick": 1, "full": 32, "paper": 32}  # affNIST's images of a digit; the published set has 32
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Builds one after the other."""
+    from capsrepro.data import affnist, mnist, multimnist
+
+    versions = VERSIONS[arguments.scale] if arguments.versions is None else arguments.versions
+    digits = mnist.load(arguments.data / "mnist", "test")
+    pairs = multimnist.load(arguments.data / "mnist", "test", pairs=arguments.pairs, seed=arguments.seed)
+    for name in arguments.names:
+        path = arguments.data / "built" / arguments.scale / f"{name}.npz"
+        began = time.perf_counter()
+        if name == "affnist":
+            affnist.build_affnist(digits, path, versions, arguments.seed)
+        elif name == "expanded":
+            affnist.build_expanded(digits, path, arguments.seed)
+        else:
+            multimnist.build_index(pairs, path)
+        seconds = time.perf_counter() - began
+        count = {"affnist": len(digits) * versions, "expanded": len(digits), "multimnist": len(pairs)}[name]
+        print(f"{path}: {count} examples in {seconds:.1f} s, {count / seconds:.0f} a second", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="capsrepro/data/README.md says what is inside each file.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    parser.add_argument("--scale", default="quick", choices=VERSIONS, help="whose folder, and how many versions")
+    parser.add_argument(
+        "--versions", type=int, help="affNIST's images of a digit; by scale: quick 1, full and paper 32"
+    )
+    parser.add_argument("--pairs", type=int, default=1, help="MultiMNIST's pairs of a digit, as an index")
+    parser.add_argument("--seed", type=int, default=0, help="of maps, places and pairs")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
+    run(main, parser)
