@@ -61,10 +61,11 @@ def load_weights(model: keras.Model, path: Path) -> None:
         raise Error(f"{path}: a weight is not finite; train again")
 
 
-def weights_sha256(model: keras.Model) -> str:
+def weights_sha256(*members: keras.Model) -> str:
     """SHA-256 over the arrays with their names and shapes (a file also holds what is not weights)."""
-    names = "".join(f"{variable.path} {variable.shape}" for variable in model.weights)
-    return arrays_sha256(map(keras.ops.convert_to_numpy, model.weights), names)
+    weights = [variable for member in members for variable in member.weights]
+    names = "".join(f"{variable.path} {variable.shape}" for variable in weights)
+    return arrays_sha256(map(keras.ops.convert_to_numpy, weights), names)
 
 
 def arrays_sha256(arrays: Iterable[np.ndarray], names: str = "") -> str:

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from capsrepro import losses, models
+from capsrepro import checkpoints, losses, models
 from capsrepro.data.batches import Dataset
 from capsrepro.errors import Error
 from capsrepro.intervals import wilson
+from capsrepro.params import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +31,39 @@ class Score:
     @property
     def digit_error_pct(self) -> float:
         """The share of digits that are wrong, in percent: what others publish on pairs."""
-        wrong = self.wrong if self.digits == 1 else self.wrong + self.none_right
-        return 100.0 * wrong / (self.digits * self.examples)
+        return 100.0 * self.digits_wrong / (self.digits * self.examples)
+
+    @property
+    def digits_wrong(self) -> int:
+        """How many digits were wrong, of one or two in each image."""
+        return self.wrong if self.digits == 1 else self.wrong + self.none_right
 
     @property
     def interval_pct(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the error, in percent."""
         return wilson(self.wrong, self.examples)
+
+
+def metrics(score: Score, run: Run, members: Sequence[keras.Model]) -> dict[str, Any]:
+    """What a metrics file says of a run beside its name, seed and scale: equal for equal weights and data."""
+    low, high = score.interval_pct
+    facts = {
+        "recipe": run.recipe,
+        "routing": run.routing,
+        "reconstruction": run.reconstruction,
+        "wrong": score.wrong,
+        "examples": score.examples,
+        "test_error_pct": score.error_pct,
+        "wilson_low_pct": round(low, 4),
+        "wilson_high_pct": round(high, 4),
+    }
+    if score.digits > 1:
+        facts |= {"digits_wrong": score.digits_wrong, "digit_error_pct": score.digit_error_pct}
+    return facts | {
+        "parameters": members[0].count_params(),
+        "steps": run.steps,
+        "weights_sha256": checkpoints.weights_sha256(*members),
+    }
 
 
 def evaluate(

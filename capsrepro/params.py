@@ -19,7 +19,7 @@ class Run:
     What a scale may set comes second; what the row *is* comes first and is the same at every scale.
     """
 
-    data: Literal["mnist"]
+    data: Literal["mnist", "multimnist", "affnist", "cifar10", "smallnorb", "svhn"]
     model: Literal["capsnet", "mnist_baseline", "multimnist_baseline"]
     recipe: Literal["paper", "released"] = "released"  # where paper and released code disagree, which one is followed
     loss: Literal["margin", "softmax", "sigmoid"] = "margin"
@@ -30,7 +30,10 @@ class Run:
     primary_atoms: int = 8
     digit_atoms: int = 16
     dropout: float = 0.0
-    shift: int = 2  # training images are shifted by up to so many pixels each way
+    shift: int = (
+        2  # MNIST: training images are shifted by up to so many pixels each way; MultiMNIST: both digits, always
+    )
+    base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST: the released code shifts a base digit once
     validate: bool = False  # train on the last 50,000 images and test on the first 10,000 training images
     batch_size: int = 128
     learning_rate: float = 0.001
@@ -44,6 +47,7 @@ class Run:
     checkpoint_steps: int = 1500  # a backup and a line of history every so many steps
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     train_examples: int | None = None  # only the first so many training images; None: all
+    test_pairs: int = 1000  # MultiMNIST: pairs of each test digit; 1,000 are the paper's 10 million
 
 
 SCALE_MAY_SET = (
@@ -55,6 +59,7 @@ SCALE_MAY_SET = (
     "checkpoint_steps",
     "precision",
     "train_examples",
+    "test_pairs",
 )
 
 
@@ -128,6 +133,7 @@ _AT_LEAST = {
     "decay_steps": 1,
     "checkpoint_steps": 1,
     "train_examples": 1,
+    "test_pairs": 1,
 }
 
 

@@ -41,11 +41,36 @@ def describe(run: Run, dataset: Dataset, *, seconds: float, steps_done: int) -> 
         "peak_memory_mb": round(peak_memory_mb()),
         "device": device(),
         "backend": keras.backend.backend(),
-        "versions": {name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")}
-        | {"python": platform.python_version()},
+        "versions": versions(),
         "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
         **revision(),
     }
+
+
+def evaluated(run: Run, dataset: Dataset, train_examples: int) -> dict[str, Any]:
+    """What is known of weights that others trained: their settings, what they were tested on, and where and with what.
+
+    Args:
+        run: the settings they are known to have been trained with.
+        dataset: the test split.
+        train_examples: how many images they are known to have been trained on.
+    """
+    return {
+        "settings": dataclasses.asdict(run),
+        "data": dataset.name,
+        "data_sha256": dataset.sha256,
+        "train_examples": train_examples,
+        "device": device(),
+        "backend": keras.backend.backend(),
+        "versions": versions(),
+        **revision(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers were computed with."""
+    names = ("keras", keras.backend.backend(), "numpy")
+    return {name: _version(name) for name in names} | {"python": platform.python_version()}
 
 
 def device() -> str:

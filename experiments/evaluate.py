@@ -15,28 +15,13 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro import checkpoints, evaluation, files, models
     from capsrepro.data import loading
 
-    dataset = loading.load(settings, "test", arguments.data)
+    dataset = loading.load(settings, "test", arguments.data, arguments.scale)
     model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
     checkpoints.load_weights(model, where.weights)
     score = evaluation.evaluate(model, dataset)
     low, high = score.interval_pct
-    metrics = {
-        "run": arguments.run,
-        "seed": arguments.seed,
-        "scale": arguments.scale,
-        "recipe": settings.recipe,
-        "routing": settings.routing,
-        "reconstruction": settings.reconstruction,
-        "wrong": score.wrong,
-        "examples": score.examples,
-        "test_error_pct": score.error_pct,
-        "wilson_low_pct": round(low, 4),
-        "wilson_high_pct": round(high, 4),
-        "parameters": model.count_params(),
-        "steps": settings.steps,
-        "weights_sha256": checkpoints.weights_sha256(model),
-    }
-    files.write_json(where.metrics, metrics)
+    names = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
+    files.write_json(where.metrics, names | evaluation.metrics(score, settings, [model]))
     print(
         f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} % ({low:.2f} to {high:.2f} %)"
     )

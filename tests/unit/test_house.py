@@ -48,7 +48,11 @@ ABSOLUTE = r"(?<![\w.])/(?:work|root|home|Users)/|file:/{3}"
 LIBRARY = sorted((ROOT / "capsrepro").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "experiments").rglob("*.py"))
 COMMANDS = [path.stem for path in SCRIPTS if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = {
+    name: stage
+    for file in ("dvc.yaml", "released/dvc.yaml")
+    for name, stage in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"].items()
+}
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
 
 

@@ -1,0 +1,79 @@
+"""Evaluates the authors' published checkpoints on the whole test set; their rows stand in every table."""
+
+import argparse
+from pathlib import Path
+
+from capsrepro import files, params, paths, sources
+from capsrepro.errors import Error
+from capsrepro.paper import DATA
+from experiments import run
+from experiments.fetch import bring
+
+SCALE = "released"
+# What is restored: the archive, the checkpoints in it, how many they are.
+PUBLISHED = {
+    "mnist-capsnet-r3-recon": ("released-mnist-checkpoints", "mnist_checkpoint/model.ckpt-1.index", 1),
+    "cifar10-ensemble": ("released-cifar-checkpoints", "cifar*/model.ckpt-600000.index", 7),
+}
+REASONS = "not_run.json"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Fetches, restores, evaluates and writes; where the archive cannot be had, its row gets the reason."""
+    settings = params.read(arguments.params).settings(arguments.run, SCALE)
+    archive, pattern, count = PUBLISHED[arguments.run]
+    try:
+        bring([settings.data, archive], arguments.data)
+    except Error as fault:
+        if "no mirror serves" in str(fault):  # a full disk or a lock says nothing about the source
+            tell(arguments.run, "source unreachable")
+        raise
+    prefixes = find(sources.unpacked(archive, arguments.data), pattern, count)
+
+    from capsrepro import evaluation, provenance, training
+    from capsrepro.data import loading
+    from capsrepro.released.evaluation import restored
+
+    training.share_gpus()
+    dataset = loading.load(settings, "test", arguments.data, SCALE)
+    members = restored(settings, dataset, prefixes)
+    score = evaluation.evaluate(members, dataset)
+    where = paths.Run(SCALE, arguments.run, 0)
+    names = {"run": arguments.run, "seed": 0, "scale": SCALE}
+    facts = provenance.evaluated(settings, dataset, DATA[settings.data].train)
+    checkpoints = {
+        "checkpoints": [path.name for path in prefixes],
+        "archive_sha256": sources.data_sha256(archive, arguments.data),
+    }
+    files.write_json(where.provenance, names | facts | checkpoints)
+    files.write_json(where.metrics, names | evaluation.metrics(score, settings, members))
+    tell(arguments.run, None)
+    print(f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} %")
+
+
+def find(folder: Path, pattern: str, count: int) -> list[Path]:
+    """The checkpoints in an unpacked archive.
+
+    Raises:
+        Error: they are not as many as they should be.
+    """
+    prefixes = sorted(path.with_suffix("") for path in folder.rglob(pattern))
+    if len(prefixes) != count:
+        raise Error(f"{folder}: expected {count} of {pattern}, found {len(prefixes)}; look what the archive holds")
+    return prefixes
+
+
+def tell(name: str, reason: str | None) -> None:
+    """Writes why a run has no result, or takes that back."""
+    path = Path("results") / SCALE / REASONS
+    reasons = files.read_json(path) if path.exists() else {}
+    reasons = {key: text for key, text in reasons.items() if key != name} | ({name: reason} if reason else {})
+    files.write_json(path, reasons)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("run", choices=PUBLISHED, help=", ".join(PUBLISHED))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets and archives go")
+    run(main, parser)
