@@ -46,6 +46,18 @@ def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help
     )
 
 
+def at_least(least: float) -> Callable[[str], float]:
+    """The type of a flag that takes a number, whole if `least` is, that is not below `least`."""
+
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, received {text}")
+        return value
+
+    return number
+
+
 def _boolean(text: str) -> bool:
     words = {"true": True, "1": True, "false": False, "0": False}
     if text.lower() not in words:

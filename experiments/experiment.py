@@ -6,46 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.errors import Error
-from experiments import boolean_flag, run
-
-LEAST = {
-    "max_steps": 1,
-    "save_step": 1,
-    "num_gpus": 1,
-    "num_targets": 1,
-    "num_trials": 1,
-    "poll_seconds": 0,
-    "polls": 1,
-}
+from experiments import at_least, boolean_flag, run
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains, tests a checkpoint or an ensemble, or tests each checkpoint that a training goes on writing."""
-    for name, least in LEAST.items():
-        if getattr(arguments, name) < least:
-            raise Error(f"--{name}: expected at least {least}, received {getattr(arguments, name)}")
-
     from capsrepro import training
     from capsrepro.released import inputs
     from capsrepro.released.settings import Hparams, settings
 
     training.share_gpus()
     hparams = Hparams.read(arguments.hparams_override)
-    wanted = settings(
-        arguments.model,
-        hparams,
-        targets=arguments.num_targets,
-        steps=arguments.max_steps,
-        save_steps=arguments.save_step,
-        overrides=arguments.hparams_override,
-    )
-    dataset = inputs.load(
-        arguments.dataset,
-        arguments.data_dir,
-        train=arguments.train,
-        validate=arguments.validate,
-        targets=arguments.num_targets,
-    )
+    targets = arguments.num_targets
+    steps, save_steps = arguments.max_steps, arguments.save_step
+    wanted = settings(arguments.model, hparams, targets=targets, steps=steps, save_steps=save_steps)
+    split = {"train": arguments.train, "validate": arguments.validate}
+    dataset = inputs.load(arguments.dataset, arguments.data_dir, **split, targets=targets)
     size = "x".join(map(str, dataset.image_shape))
     print(f"{dataset.name}: {len(dataset)} images of {size}; {wanted.model} with {wanted.loss} loss", flush=True)
     if arguments.train:
@@ -59,9 +35,7 @@ def train(arguments: argparse.Namespace, wanted: Any, dataset: Any, pictures: bo
     from capsrepro.released import training
 
     if arguments.num_trials > 1:
-        raise Error(
-            "--num_trials: is for --train=false; train each member with a --seed and a --summary_dir of its own"
-        )
+        raise Error("--num_trials: is for --train=false; train each member with its own --seed and --summary_dir")
     prefix = training.train(
         wanted,
         dataset,
@@ -106,6 +80,10 @@ def test(arguments: argparse.Namespace, wanted: Any, dataset: Any) -> None:
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.epilog = (
+        "KEYs: decay_rate, decay_steps, leaky, learning_rate, loss_type (margin, softmax, sigmoid), num_prime_capsules, "
+        "padding (VALID, SAME), remake (the decoder), routing, verbose (histograms and pictures for TensorBoard)."
+    )
     add = parser.add_argument
     add("--data_dir", required=True, help="folder of the data, or for MNIST a record file; path@N: its N shards")
     add(
@@ -119,21 +97,16 @@ def flags() -> argparse.ArgumentParser:
     boolean_flag(parser, "train", True, "train; false: test")
     boolean_flag(parser, "validate", False, "train without, or test on, the validation split")
     add("--checkpoint", default="", help="to test or to start from, without .index; in an ensemble {} is the number")
-    add("--max_steps", type=int, default=1000, help="train up to this step")
-    add("--save_step", type=int, default=1500, help="a checkpoint every so many steps, and at the end; the last 5 stay")
-    add("--num_gpus", type=int, default=1, help="share each training batch between so many")
+    add("--max_steps", type=at_least(1), default=1000, help="train up to this step")
+    add("--save_step", type=at_least(1), default=1500, help="steps between checkpoints; the last step has one too")
+    add("--num_gpus", type=at_least(1), default=1, help="share each training batch between so many")
     add("--num_targets", type=int, choices=(1, 2), default=1, help="digits in an image")
-    add("--num_trials", type=int, default=1, help="members of the ensemble to test")
-    add("--eval_size", type=int, help="test only the first so many images; not given: all")
-    add("--hparams_override", default="", metavar="KEY=VALUE,...", help="see README: the released code's settings")
+    add("--num_trials", type=at_least(1), default=1, help="members of the ensemble to test")
+    add("--eval_size", type=at_least(1), help="test only the first so many images; not given: all")
+    add("--hparams_override", default="", metavar="KEY=VALUE,...", help="settings, see below")
     add("--predictions_file", type=Path, metavar="F.npz", help="tested: scores [N, classes] and labels in file order")
-    add("--poll_seconds", type=float, default=60, help="testing beside a training: seconds between two looks")
-    add(
-        "--polls",
-        type=int,
-        default=360,
-        help="testing beside a training: looks without a newer checkpoint until it ends",
-    )
+    add("--poll_seconds", type=at_least(0.0), default=60, help="testing beside a training: seconds between two looks")
+    add("--polls", type=at_least(1), default=360, help="testing beside a training: looks in vain before it ends")
     add("--seed", type=int, default=0, help="training: of weights, order and distortion")
     return parser
 

@@ -7,19 +7,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from capsrepro.data import batches, mnist, multimnist, records, tfrecords
-from capsrepro.errors import Error
-from experiments import boolean_flag, run
+from experiments import at_least, boolean_flag, run
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
-LEAST = {"shift": 0, "pad": 0, "max_shard": 1, "num_pairs": 1}
 _DEALING = 2  # what a generator is for; batches has the smaller numbers
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Writes the records, all of them or none, and tells which files they are in."""
-    for name, least in LEAST.items():
-        if getattr(arguments, name) < least:
-            raise Error(f"--{name}: expected at least {least}, received {getattr(arguments, name)}")
     started = time.monotonic()
     digits = load(arguments.data_dir, arguments.split)
     folder = arguments.data_dir if arguments.output_dir is None else arguments.output_dir
@@ -64,11 +59,11 @@ def flags() -> argparse.ArgumentParser:
     add("--data_dir", type=Path, default=Path("data"), help="holds MNIST's IDX files, itself or in its folder mnist")
     add("--output_dir", type=Path, help="where the records go; data_dir if not given")
     add("--split", choices=SPLITS, default="train", help="valid_train: training images 10000-59999; valid_test: 0-9999")
-    add("--shift", type=int, default=2, help="how far a digit is moved each way, in pixels")
-    add("--pad", type=int, default=0, help="zeros around each digit, in pixels")
+    add("--shift", type=at_least(0), default=2, help="how far a digit is moved each way, in pixels")
+    add("--pad", type=at_least(0), default=0, help="zeros around each digit, in pixels")
     boolean_flag(parser, "multi_targets", False, "pairs of digits instead of single ones")
-    add("--num_pairs", type=int, default=1000, help="pairs of each digit")
-    add("--max_shard", type=int, default=100_000, help="most pairs in a file")
+    add("--num_pairs", type=at_least(1), default=1000, help="pairs of each digit")
+    add("--max_shard", type=at_least(1), default=100_000, help="most pairs in a file")
     add("--seed", type=int, default=0, help="of the pairs and of which file each goes to")
     return parser
 

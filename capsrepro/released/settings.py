@@ -22,7 +22,7 @@ class Hparams:
     decay_steps: int = 2000
     leaky: bool = False
     learning_rate: float = 0.001
-    loss_type: Loss = "margin"
+    loss_type: Loss | None = None  # the margin loss, but see `settings`
     num_prime_capsules: int = 32
     padding: str = "VALID"
     remake: bool = True
@@ -48,12 +48,11 @@ class Hparams:
         return cls(**values)
 
 
-def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_steps: int, overrides: str = "") -> Run:
+def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_steps: int) -> Run:
     """The run that the flags ask for, with the recipe `released`.
 
     A baseline's scores are unbounded, and the released code leaves the margin loss, which is for lengths below one, on
-    them unless `loss_type` is overridden. Here a baseline has the softmax loss, and with two targets the sigmoid loss,
-    unless `overrides` names another.
+    them unless `loss_type` is overridden. Here its own is the softmax loss, and with two targets the sigmoid loss.
     """
     shared: dict[str, Any] = {
         "data": "mnist",
@@ -67,8 +66,7 @@ def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_s
         "checkpoint_steps": save_steps,
     }
     if model == "baseline":
-        usual: Loss = "softmax" if targets == 1 else "sigmoid"
-        own = hparams.loss_type if "loss_type" in overrides else usual
+        own: Loss = hparams.loss_type or ("softmax" if targets == 1 else "sigmoid")
         return Run(model="multimnist_baseline", conv_channels=(512, 256), dense_units=(1024,), loss=own, **shared)
     return Run(
         model="capsnet",
@@ -76,7 +74,7 @@ def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_s
         reconstruction=hparams.remake,
         leaky=hparams.leaky,
         primary_types=hparams.num_prime_capsules,
-        loss=hparams.loss_type,
+        loss=hparams.loss_type or "margin",
         **shared,
     )
 
@@ -85,13 +83,13 @@ def _value(key: str, text: str, kind: type) -> Any:
     choices = {"loss_type": get_args(Loss), "padding": _PADDINGS}.get(key) or (tuple(_BOOLEANS) if kind is bool else ())
     if choices and text not in choices:
         raise Error(f"--hparams_override: {key}: expected {', '.join(choices)}; received {text!r}")
-    if kind is bool:
-        return _BOOLEANS[text]
+    if choices:
+        return _BOOLEANS[text] if kind is bool else text
     try:
         value = kind(text)
     except ValueError:
         wanted = {int: "a whole number", float: "a number"}[kind]
         raise Error(f"--hparams_override: {key}: expected {wanted}, received {text!r}") from None
-    if kind is not str and not value > 0:
+    if not value > 0:
         raise Error(f"--hparams_override: {key}: expected more than 0, received {text!r}")
     return value

@@ -280,7 +280,6 @@ def test_two_devices_average_their_gradients(data: Path, tmp_path: Path) -> None
     ("flags", "message"),
     [
         (["--num_gpus=9"], "--num_gpus=9: this machine has "),
-        (["--max_steps=0"], "--max_steps: expected at least 1, received 0"),
         (["--num_trials=2"], "--num_trials: is for --train=false"),
         (["--train=false", "--num_trials=2"], "--num_trials: needs --checkpoint"),
         (["--train=false", "--checkpoint=none/model.ckpt-1"], "none/model.ckpt-1: no such checkpoint"),
@@ -298,3 +297,12 @@ def test_a_wrong_flag_is_named(flags: list[str], message: str, data: Path, tmp_p
 )
 def test_booleans_parse_as_the_released_code_parses_them(flag: str, value: bool) -> None:
     assert experiment.flags().parse_args(["--data_dir=d", "--summary_dir=s", flag]).train is value
+
+
+@pytest.mark.parametrize(
+    "flag", ["--max_steps=0", "--eval_size=0", "--num_targets=3", "--num_trials=-1", "--poll_seconds=nan"]
+)
+def test_a_number_out_of_range_is_named(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        experiment.flags().parse_args(["--data_dir=d", "--summary_dir=s", flag])
+    assert f"error: argument {flag.partition('=')[0]}: " in capsys.readouterr().err.splitlines()[-1]

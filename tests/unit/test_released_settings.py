@@ -17,7 +17,7 @@ RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
 
 def run(model: str = "capsule", overrides: str = "", targets: int = 1) -> Run:
     hparams = Hparams.read(overrides)
-    return settings(model, hparams, targets=targets, steps=10, save_steps=5, overrides=overrides)
+    return settings(model, hparams, targets=targets, steps=10, save_steps=5)
 
 
 def test_the_defaults_are_the_released_capsnet() -> None:
