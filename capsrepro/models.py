@@ -1,13 +1,15 @@
 """The paper's networks, from `image` to `scores`; a CapsNet with a decoder also from `mask` to `reconstruction`."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
-from capsrepro.layers import DigitCapsules, PrimaryCapsules, lengths
+from capsrepro.layers import DigitCapsules, PrimaryCapsules
 from capsrepro.params import Run
+from capsrepro.routing import lengths
 
 
 def build(
@@ -24,6 +26,18 @@ def build(
     """
     builders = {"capsnet": capsnet, "mnist_baseline": mnist_baseline, "multimnist_baseline": multimnist_baseline}
     return builders[run.model](run, image_shape, classes=classes, digits=digits, seed=seed)
+
+
+def ensemble(members: Sequence[keras.Model]) -> keras.Model:
+    """Networks as one, from `image` to the sum of their `scores`, as the released code does it; one stays itself."""
+    if len(members) == 1:
+        return members[0]
+    image = keras.Input(members[0].input["image"].shape[1:], name="image")
+    parts = [classifier(member) for member in members]
+    for number, part in enumerate(parts):
+        part.name = f"member{number}"
+    scores = layers.Add(name="scores")([part(image) for part in parts])
+    return keras.Model({"image": image}, {"scores": scores}, name="ensemble")
 
 
 def capsnet(
@@ -91,7 +105,7 @@ def mnist_baseline(
 def multimnist_baseline(
     run: Run, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 2, seed: int = 0
 ) -> keras.Model:
-    """The baseline of Table 1 on MultiMNIST: two convolutions, each pooled, and dense layers.
+    """The baseline of Table 1 on MultiMNIST: two convolutions, each pooled, and dense layers, with dropout if asked.
 
     The recipe `paper` has a first kernel of 9x9 (with SAME padding: the paper's 24.56M, 24,563,978 parameters),
     `released` one of 5x5. Pixels are flattened channel by channel, as in the released checkpoints.
@@ -106,6 +120,8 @@ def multimnist_baseline(
     x = layers.Flatten()(layers.Permute((3, 1, 2))(x))
     for number, units in enumerate(run.dense_units):
         x = _dense(units, "relu", run.precision, seed, 3 + number, f"fc{number + 1}")(x)
+    if run.dropout:
+        x = layers.Dropout(run.dropout, seed=_seed(seed, 9), name="dropout")(x)
     scores = _dense(classes, None, "float32", seed, 8, "scores")(x)
     return keras.Model({"image": image}, {"scores": scores}, name="multimnist_baseline")
 
@@ -117,7 +133,7 @@ def classifier(model: keras.Model) -> keras.Model:
 
 @keras.saving.register_keras_serializable("capsrepro")
 class Lengths(layers.Layer):
-    """The class scores of a CapsNet: `(B, C, D)` to the lengths `(B, C)`, see `layers.lengths`."""
+    """The class scores of a CapsNet: `(B, C, D)` to the lengths `(B, C)`, see `routing.lengths`."""
 
     def call(self, capsules: Any) -> Any:
         """Takes the lengths."""

@@ -35,6 +35,7 @@ class Run:
     )
     base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST: the released code shifts a base digit once
     validate: bool = False  # train on the last 50,000 images and test on the first 10,000 training images
+    members: int = 1  # networks that are trained one after the other and whose class scores are added up
     batch_size: int = 128
     learning_rate: float = 0.001
     decay_rate: float = 0.96
@@ -47,6 +48,9 @@ class Run:
     checkpoint_steps: int = 1500  # a backup and a line of history every so many steps
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     train_examples: int | None = None  # only the first so many training images; None: all
+    stop_pct: float | None = (
+        None  # affNIST: training ends at this accuracy on the expanded MNIST test set, or at `steps`
+    )
     test_pairs: int = 1000  # MultiMNIST: pairs of each test digit; 1,000 are the paper's 10 million
 
 
@@ -60,6 +64,7 @@ SCALE_MAY_SET = (
     "precision",
     "train_examples",
     "test_pairs",
+    "stop_pct",
 )
 
 
@@ -129,6 +134,7 @@ _AT_LEAST = {
     "digit_atoms": 1,
     "shift": 0,
     "batch_size": 1,
+    "members": 1,
     "steps": 1,
     "decay_steps": 1,
     "checkpoint_steps": 1,
@@ -142,6 +148,8 @@ def _run(entry: dict[str, Any], where: str) -> Run:
         if name not in entry:
             raise Error(f"{where}: the key {name!r} is missing")
     run = Run(**entry)
+    if run.data == "multimnist" and "shift" not in entry:
+        raise Error(f"{where}.shift: missing; a MultiMNIST run has to say how far its digits move: 4 in the paper")
     if (run.model == "capsnet") != (run.routing is not None):
         raise Error(
             f"{where}.routing: a capsnet needs a number of iterations and a baseline none, received {run.routing}"

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,34 @@ import keras
 
 from capsrepro.data.batches import Dataset
 from capsrepro.params import Run
+from capsrepro.training import Trained
 
 ARITHMETIC = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
 
 
-def describe(run: Run, dataset: Dataset, *, seconds: float, steps_done: int) -> dict[str, Any]:
+def describe(run: Run, dataset: Dataset, trained: Sequence[Trained]) -> dict[str, Any]:
     """The provenance of a training, as JSON can hold it.
 
     Args:
         run: its settings; `settings` repeats them, so that a table can tell when params.yaml has moved on.
         dataset: what it was trained on.
-        seconds: spent in steps, over all the starts that it took.
-        steps_done: the steps that took so long.
+        trained: what came out, one for each member.
 
     Returns:
-        Among others `train_seconds`, `images_per_second`, `peak_memory_mb` (resident, of this process), `device`,
-        `versions`, `git_revision` (empty outside a repository) and `git_dirty`.
+        Among others `steps_done` (of all members), `stop_reached`, `train_seconds`, `images_per_second`,
+        `peak_memory_mb` (resident, of this process), `device`, `versions`, `git_revision` (empty outside a repository)
+        and `git_dirty`.
     """
+    steps, seconds = sum(one.steps for one in trained), sum(one.seconds for one in trained)
     return {
         "settings": dataclasses.asdict(run),
         "data": dataset.name,
         "data_sha256": dataset.sha256,
         "train_examples": len(dataset),
+        "steps_done": steps,
+        "stop_reached": all(one.stop_reached for one in trained),
         "train_seconds": round(seconds, 1),
-        "images_per_second": round(steps_done * run.batch_size / seconds, 1) if seconds else 0.0,
+        "images_per_second": round(steps * run.batch_size / seconds, 1) if seconds else 0.0,
         "peak_memory_mb": round(peak_memory_mb()),
         "device": device(),
         "backend": keras.backend.backend(),

@@ -29,7 +29,7 @@ WORDS = (
 )
 _ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
 _TOLD = ("device", "train_seconds", "images_per_second", "git_revision")
-_OF_PROVENANCE = ("settings", "data_sha256", "train_examples", "built", "stop_reached", *_TOLD)
+_OF_PROVENANCE = ("settings", "data_sha256", "train_examples", "stop_reached", *_TOLD)
 _KINDS: Mapping[Any, tuple[tuple[type, ...], str]] = {
     str: ((str,), "text"),
     bool: ((bool,), "true or false"),

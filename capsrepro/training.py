@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from capsrepro import files, losses, models
+from capsrepro import evaluation, files, losses, models, routing
 from capsrepro.backups import Backups
 from capsrepro.closure import closure
 from capsrepro.data.batches import Batch, Dataset, Stream
@@ -20,6 +20,9 @@ from capsrepro.params import Run
 LOWEST_RATE = 1e-6
 # Keras puts the output's name in front where there are several.
 NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
+STOP = "stop_accuracy_pct"  # the column of the accuracy that ends a training
+PROBE = 32  # training images, undistorted, that the routing is looked at with after each interval
+PASSES = 5  # of routing, as many as Figure A.1 tells of
 ROOT = Path(__file__).parents[1]
 
 
@@ -31,10 +34,21 @@ class Trained:
     history: list[dict[str, float]]  # for each interval: step, learning_rate, and the means of loss and metrics
     seconds: float  # spent in steps, over all the starts that it took
     resumed_at: int  # the step that this start went on from; 0: it began anew
+    steps: int  # the step that it ended at
+    stop_reached: bool  # False: it should have ended at an accuracy that it did not reach
     backups: Backups  # to be cleared once the weights are in place
 
 
-def train(run: Run, dataset: Dataset, seed: int, *, state: Path, logs: Path | None = None, verbose: int = 1) -> Trained:
+def train(
+    run: Run,
+    dataset: Dataset,
+    seed: int,
+    *,
+    state: Path,
+    stop: Dataset | None = None,
+    logs: Path | None = None,
+    verbose: int = 1,
+) -> Trained:
     """Trains a run, or goes on where an earlier start of the same training was stopped.
 
     Args:
@@ -42,6 +56,7 @@ def train(run: Run, dataset: Dataset, seed: int, *, state: Path, logs: Path | No
         dataset: the training split.
         seed: of the weights, the order of the data, its distortion and dropout.
         state: folder for the backups; those of other settings, data or code in it are left alone.
+        stop: the split whose accuracy ends the training early, where the run has a `stop_pct`.
         logs: folder for TensorBoard; None: no logs.
         verbose: as for Keras's `fit`.
 
@@ -51,22 +66,22 @@ def train(run: Run, dataset: Dataset, seed: int, *, state: Path, logs: Path | No
     with files.locked(state, "training"):
         make_deterministic(seed)
         model = compiled(run, dataset, seed)
-        keeper = Keeper(backups(run, dataset, seed, state), run)
+        probe = dataset.batch(np.arange(min(PROBE, len(dataset)))).images if run.routing else None
+        keeper = Keeper(backups(run, dataset, seed, state), run, stop, probe)
         first, record = keeper.backups.restore(model)
         keeper.history, keeper.seconds = record.get("history", []), record.get("seconds", 0.0)
-        fit(
-            model,
-            Stream(dataset, run.batch_size, seed),
-            run,
-            first,
-            callbacks=[keeper, *_tensorboard(logs)],
-            verbose=verbose,
-        )
-        return Trained(model, keeper.history, keeper.seconds, first, keeper.backups)
+        if not keeper.stopped:
+            stream = Stream(dataset, run.batch_size, seed)
+            fit(model, stream, run, first, callbacks=[keeper, *_tensorboard(logs)], verbose=verbose)
+        reached = run.stop_pct is None or keeper.stopped
+        return Trained(model, keeper.history, keeper.seconds, first, steps_done(model), reached, keeper.backups)
 
 
 def fit(model: keras.Model, stream: Stream, run: Run, first: int, *, callbacks: list[Any], verbose: int = 1) -> None:
-    """Trains a compiled model from step `first` to `run.steps`, an epoch of Keras being `checkpoint_steps` steps."""
+    """Trains a compiled model from step `first` to `run.steps` or until a callback stops it.
+
+    An epoch of Keras is `checkpoint_steps` steps.
+    """
     for start, stop, interval in _intervals(first, run.steps, run.checkpoint_steps):
         model.fit(
             Steps(stream, start, stop, decoder=run.reconstruction),
@@ -77,6 +92,8 @@ def fit(model: keras.Model, stream: Stream, run: Run, first: int, *, callbacks: 
             verbose=verbose,
             callbacks=callbacks,
         )
+        if model.stop_training:
+            return
 
 
 def compiled(run: Run, dataset: Dataset, seed: int, metrics: Mapping[str, list[Any]] | None = None) -> keras.Model:
@@ -178,15 +195,23 @@ class Steps(keras.utils.PyDataset):
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps a backup and a line of history at the end of each interval, and stops when the loss is not finite."""
+    """Keeps a backup and a line of history at the end of each interval, and ends the training where it is to end."""
 
-    def __init__(self, kept: Backups, run: Run) -> None:
+    def __init__(self, kept: Backups, run: Run, stop: Dataset | None, probe: Any = None) -> None:
+        """Takes where backups go, the run, the split that ends it, and images to look at the routing with."""
         super().__init__()
+        self.probe = probe
         self.backups = kept
         self.run = run
+        self.stop = stop
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._began = 0.0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last interval reached the accuracy that ends the training (section 5.2 of the paper)."""
+        return self.run.stop_pct is not None and any(line[STOP] >= self.run.stop_pct for line in self.history[-1:])
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
@@ -200,8 +225,15 @@ class Keeper(keras.callbacks.Callback):
         """Writes the backup."""
         self.seconds += time.perf_counter() - self._began
         step = steps_done(self.model)
-        self.history.append({"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)})
+        line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)}
+        if self.probe is not None:
+            changes = logit_changes(self.model, self.probe)
+            line |= {f"logit_change_{number}": change for number, change in enumerate(changes, 1)}
+        if self.run.stop_pct is not None and self.stop is not None:
+            line[STOP] = 100.0 - evaluation.evaluate(self.model, self.stop).error_pct
+        self.history.append(line)
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
+        self.model.stop_training = self.stopped
 
 
 def steps_done(model: keras.Model) -> int:
@@ -212,6 +244,14 @@ def steps_done(model: keras.Model) -> int:
 def named(logs: Mapping[str, Any]) -> dict[str, float]:
     """What Keras logs, under names that do not depend on whether there is a decoder; `loss` is the total."""
     return {NAMES.get(name, name): float(value) for name, value in logs.items()}
+
+
+def logit_changes(model: keras.Model, images: Any) -> list[float]:
+    """What each of `PASSES` passes of routing would change the logits of a CapsNet by; see `routing.logit_changes`."""
+    digit = model.get_layer("digit_capsules")
+    primary = keras.Model(model.input["image"], digit.input)(images)
+    votes = keras.ops.cast(digit.votes(primary), "float32")
+    return [float(change) for change in routing.logit_changes(votes, digit.bias, PASSES, digit.leaky)]
 
 
 def check_finite(loss: float, step: int, kept: Path | None) -> None:

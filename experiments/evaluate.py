@@ -1,6 +1,7 @@
 """Evaluates the trained weights of one run on the whole test split and writes its metrics."""
 
 import argparse
+from typing import Any
 
 from experiments import run, run_arguments
 
@@ -12,15 +13,21 @@ def main(arguments: argparse.Namespace) -> None:
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
     where = paths.Run(arguments.scale, arguments.run, arguments.seed)
 
-    from capsrepro import checkpoints, evaluation, files, models
+    from capsrepro import checkpoints, evaluation, files, models, training
     from capsrepro.data import loading
 
+    training.share_gpus()
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
-    model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
+    shape = {"classes": dataset.classes, "digits": dataset.digits}
+    members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]
+    model = models.ensemble(members)
     checkpoints.load_weights(model, where.weights)
     score = evaluation.evaluate(model, dataset)
     low, high = score.interval_pct
-    names = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
+    names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
+    if settings.data == "affnist":
+        stop = evaluation.evaluate(model, loading.load(settings, "stop", arguments.data, arguments.scale))
+        names |= {"built": dataset.name == "affnist-built", "stop_accuracy_pct": 100.0 - stop.error_pct}
     files.write_json(where.metrics, names | evaluation.metrics(score, settings, [model]))
     print(
         f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} % ({low:.2f} to {high:.2f} %)"

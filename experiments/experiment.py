@@ -81,8 +81,8 @@ def flags() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.epilog = (
-        "KEYs: decay_rate, decay_steps, leaky, learning_rate, loss_type (margin, softmax, sigmoid), num_prime_capsules, "
-        "padding (VALID, SAME), remake (the decoder), routing, verbose (histograms and pictures for TensorBoard)."
+        "KEYs: decay_rate, decay_steps, leaky, learning_rate, loss_type (margin, softmax, sigmoid), routing, "
+        "num_prime_capsules, padding (VALID, SAME), remake (the decoder), verbose (TensorBoard pictures)."
     )
     add = parser.add_argument
     add("--data_dir", required=True, help="folder of the data, or for MNIST a record file; path@N: its N shards")

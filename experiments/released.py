@@ -25,10 +25,12 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         bring([settings.data, archive], arguments.data)
     except Error as fault:
-        if "no mirror serves" in str(fault):  # a full disk or a lock says nothing about the source
+        if "no mirror serves" in str(fault):  # a full disk, a lock or another content say nothing about the source
             tell(arguments.run, "source unreachable")
         raise
-    prefixes = find(sources.unpacked(archive, arguments.data), pattern, count)
+    tell(arguments.run, None)
+    folder = sources.unpacked(archive, arguments.data)
+    prefixes = find(folder, pattern, count)
 
     from capsrepro import evaluation, provenance, training
     from capsrepro.data import loading
@@ -42,12 +44,11 @@ def main(arguments: argparse.Namespace) -> None:
     names = {"run": arguments.run, "seed": 0, "scale": SCALE}
     facts = provenance.evaluated(settings, dataset, DATA[settings.data].train)
     checkpoints = {
-        "checkpoints": [path.name for path in prefixes],
-        "archive_sha256": sources.data_sha256(archive, arguments.data),
+        "checkpoints": [path.relative_to(folder).as_posix() for path in prefixes],
+        "archive_sha256": folder.name,
     }
     files.write_json(where.provenance, names | facts | checkpoints)
     files.write_json(where.metrics, names | evaluation.metrics(score, settings, members))
-    tell(arguments.run, None)
     print(f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} %")
 
 

@@ -17,26 +17,36 @@ def main(arguments: argparse.Namespace) -> None:
 
     import pandas
 
-    from capsrepro import checkpoints, files, provenance, training
+    from capsrepro import checkpoints, files, models, provenance, training
     from capsrepro.data import loading
 
+    training.share_gpus()
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
-    trained = training.train(
-        settings,
-        dataset,
-        arguments.seed,
-        state=Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name,
-        logs=where.logs,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    facts = provenance.describe(settings, dataset, seconds=trained.seconds, steps_done=settings.steps)
-    files.write_text(where.history, pandas.DataFrame(trained.history).to_csv(index=False, float_format="%.6g"))
+    stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
+    state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
+    trained = [
+        training.train(
+            settings,
+            dataset,
+            arguments.seed * settings.members + member,  # no two members of any seed are the same
+            state=state / str(member),
+            stop=stop,
+            logs=where.logs / str(member),
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+        for member in range(settings.members)
+    ]
+    facts = provenance.describe(settings, dataset, trained)
+    history = [{"member": number, **line} for number, one in enumerate(trained) for line in one.history]
+    files.write_text(where.history, pandas.DataFrame(history).to_csv(index=False, float_format="%.6g"))
     files.write_json(
         where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts}
     )
-    checkpoints.save_weights(trained.model, where.weights)
-    trained.backups.clear()
-    print(f"{where.weights}: {settings.steps} steps in {trained.seconds:.0f} s, {facts['images_per_second']} images/s")
+    checkpoints.save_weights(models.ensemble([one.model for one in trained]), where.weights)
+    for one in trained:
+        one.backups.clear()
+    told = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"
+    print(f"{where.weights}: {told}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ was published where is in `published`.
 import errno
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from capsrepro import files
 from capsrepro.errors import Error
 from capsrepro.sources import archives
 from capsrepro.sources.fetching import Fetch
-from capsrepro.sources.parts import MirrorError
+from capsrepro.sources.parts import ContentError
 from capsrepro.sources.published import SOURCES, Source
 from capsrepro.sources.record import Record
 from capsrepro.sources.web import Patience, Web
@@ -74,18 +75,25 @@ def unpacked(
 ) -> Path:
     """The folder with all that is in a source's one archive, which is verified first; unpacked where it is not yet.
 
+    Returns:
+        `folder/name/unpacked/<sha256 of the archive>`, so that another archive's files are never taken for this one's.
+
     Raises:
         Error: no such source, the archive is missing or not the recorded one, or it holds what must not be unpacked.
     """
-    data_sha256(name, folder, lock=lock, table=table)
-    archive = folder / name / _find(name, table).files[0].name
-    place = folder / name / "unpacked"
+    source = _find(name, table)
+    archive = folder / name / source.files[0].name
     with files.locked(folder / ".fetch" / name, f"unpacking {name}"):
+        record = _verified(source, name, folder, lock)
+        place = folder / name / "unpacked" / str(record.sha256(source.files[0]))
         if not place.is_dir():
+            if place.parent.is_dir():  # of another archive, or what a killed process left
+                shutil.rmtree(place.parent)
             try:
                 archives.unpack_all(archive, place, MOST_UNPACKED)
-            except MirrorError as fault:
-                raise Error(f"{archive}: not unpacked ({fault}); delete it and fetch it from who made it") from fault
+            except ContentError as fault:
+                remedy = f"delete it and its sha256 in {record.path}, and fetch it from who made it"
+                raise Error(f"{archive}: not unpacked ({fault}); {remedy}") from fault
     return place
 
 
@@ -98,11 +106,16 @@ def data_sha256(
         Error: no such source, or a file is missing or not the published one.
     """
     source = _find(name, table)
+    record = _verified(source, name, folder, lock)
+    lines = "".join(f"{record.sha256(file)}  {file.name}\n" for file in source.files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _verified(source: Source, name: str, folder: Path, lock: Path) -> Record:
     record = Record(source, folder / name, lock)
     for file, fault in record.faults().items():
         raise Error(f"{folder / name / file}: {fault}; run `python -m experiments.fetch {name}`")
-    lines = "".join(f"{record.sha256(file)}  {file.name}\n" for file in source.files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return record
 
 
 def _find(name: str, table: Mapping[str, Source]) -> Source:

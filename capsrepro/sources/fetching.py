@@ -10,7 +10,7 @@ from pathlib import Path
 from capsrepro.errors import Error
 from capsrepro.sources import archives
 from capsrepro.sources.mirrors import Folder, Mirror
-from capsrepro.sources.parts import MirrorError, Package, as_package
+from capsrepro.sources.parts import ContentError, MirrorError, Package, as_package
 from capsrepro.sources.published import Source
 from capsrepro.sources.record import Record
 from capsrepro.sources.web import Web
@@ -43,7 +43,7 @@ class Fetch:
             Error: none served them; the message has each one's reason.
         """
         self._tidy(keep="*.part")  # what a killed process left, but for downloads to go on with
-        local = self._local()
+        local, verb = self._local(), "serves"  # `experiments.released` looks for `no mirror serves`
         reasons = [] if local else ["CAPSREPRO_DATA: not set"]
         for mirror in (*local, *self.source.mirrors):
             try:
@@ -54,12 +54,14 @@ class Fetch:
                         self.say(f"{self.place}: {', '.join(package.files)} from {mirror}")
                 reasons.append(f"{mirror}: does not hold {', '.join(sorted(missing))}")
             except MirrorError as fault:
+                if mirror.remote and isinstance(fault, ContentError):  # it answers: the source is not away
+                    verb = "has the right"
                 reasons.append(f"{mirror}: {fault}")
             if not missing:
                 self._tidy()
                 return
         lacking = ", ".join(sorted(missing))
-        raise Error(f"{self.place}: no mirror serves {lacking} [{'; '.join(reasons)}]; {self._remedy()}")
+        raise Error(f"{self.place}: no mirror {verb} {lacking} [{'; '.join(reasons)}]; {self._remedy()}")
 
     def _take(self, package: Package, mirror: Mirror) -> None:
         """One package from one mirror: downloaded, verified, unpacked, its unpublished hashes recorded."""
@@ -78,10 +80,10 @@ class Fetch:
                 downloader=lambda url, output, _: mirror.download(package, Path(output), self.web),
             )
             if not (expected or package.holds or tarfile.is_tarfile(downloaded)):  # a login page is not to be recorded
-                raise MirrorError(f"{package.name}: not a tar archive")
+                raise ContentError(f"{package.name}: not a tar archive")
             self.record.add(archives.unpack(downloaded, package, self.source.files, self.place))
         except ValueError as fault:  # how pooch says that the hash is wrong
-            raise MirrorError(f"{package.name}: wrong sha256, expected {expected}") from fault
+            raise ContentError(f"{package.name}: wrong sha256, expected {expected}") from fault
         finally:
             downloaded.unlink(missing_ok=True)
 

@@ -8,6 +8,10 @@ class MirrorError(Exception):
     """A mirror will not do, or what it gave is not what was published. The message says why; the next one is asked."""
 
 
+class ContentError(MirrorError):
+    """What a mirror gave is not what was published, or must not be unpacked: it was reached, so it is not away."""
+
+
 @dataclasses.dataclass(frozen=True)
 class File:
     """A file whose content is known.
@@ -26,12 +30,12 @@ class File:
         """Refuses a content of another size or hash.
 
         Raises:
-            MirrorError: it is not this file.
+            ContentError: it is not this file.
         """
         if size > self.size or (self.sha256 and size != self.size):
-            raise MirrorError(f"{self.name}: expected {self.size} bytes, received {size}")
+            raise ContentError(f"{self.name}: expected {self.size} bytes, received {size}")
         if self.sha256 not in (None, sha256):
-            raise MirrorError(f"{self.name}: wrong sha256, expected {self.sha256}, received {sha256}")
+            raise ContentError(f"{self.name}: wrong sha256, expected {self.sha256}, received {sha256}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from capsrepro import files
-from capsrepro.sources.parts import MirrorError, Package
+from capsrepro.sources.parts import ContentError, MirrorError, Package
 
 if TYPE_CHECKING:
     import requests
@@ -129,7 +129,7 @@ class Web:
         if total is None:
             raise MirrorError(f"{package.name}: the server announces no size, and nobody published one")
         if total > package.size or (package.sha256 and total != package.size):
-            raise MirrorError(f"{package.name}: expected {package.size} bytes, the server announces {total}")
+            raise ContentError(f"{package.name}: expected {package.size} bytes, the server announces {total}")
         bar = tqdm(total=total, initial=done, desc=package.name, unit="B", unit_scale=True, leave=False, disable=None)
         since, received = time.monotonic(), 0
         with bar, part.open("ab" if done else "wb") as file:
@@ -139,7 +139,7 @@ class Web:
                 done += len(piece)
                 received += len(piece)
                 if done > total:
-                    raise MirrorError(f"{package.name}: expected {total} bytes, the server sends more")
+                    raise ContentError(f"{package.name}: expected {total} bytes, the server sends more")
                 elapsed = time.monotonic() - since
                 if elapsed >= self.patience.window:
                     rate, since, received = received / elapsed, time.monotonic(), 0

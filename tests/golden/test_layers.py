@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from capsrepro import layers, losses, models
+from capsrepro import layers, losses, models, routing
 from capsrepro.params import Run
 
 DATA = Path(__file__).parent / "data"
@@ -28,7 +28,7 @@ def close(ours: object, name: str, bound: float) -> None:
 def test_squash_and_its_gradient(case: str) -> None:
     x = tf.Variable(GOLDEN[f"{case}/in/x"])
     with tf.GradientTape() as tape:
-        y = layers.squash(x, axis=2)  # the axis of the atoms in the released layout
+        y = routing.squash(x, axis=2)  # the axis of the atoms in the released layout
         total = tf.reduce_sum(y * GOLDEN[f"{case}/cotangent"])
     close(y, f"{case}/out/y", 1e-5)
     close(tape.gradient(total, x), f"{case}/grad/x", 1e-4)
@@ -45,7 +45,7 @@ def test_routing_and_its_gradients(case: str) -> None:
         flat = tf.reshape(tf.transpose(places, (0, 4, 2, 1, 3)), (-1, classes, inputs, atoms))
         bias = tf.transpose(tf.reshape(biases, (classes, atoms, -1)), (2, 0, 1))
         bias = tf.tile(bias, (batch, 1, 1))  # (batch * places, C, D)
-        routed = layers.route(flat, bias, arguments["num_routing"], arguments["leaky"])
+        routed = routing.route(flat, bias, arguments["num_routing"], arguments["leaky"])
         ours = tf.transpose(tf.reshape(routed, (batch, -1, classes, atoms)), (0, 2, 3, 1))
         ours = tf.reshape(ours, (batch, classes, atoms, *grid))
         total = tf.reduce_sum(ours * GOLDEN[f"{case}/cotangent"])
@@ -60,7 +60,7 @@ def test_leaky_couplings_and_their_gradient(case: str) -> None:
     """`[B, I, C]`, and `[B, I, C, H, W]` in `leaky5`."""
     logits = tf.Variable(np.moveaxis(GOLDEN[f"{case}/in/logits"], 2, 1))
     with tf.GradientTape() as tape:
-        couplings = layers.couplings_of(logits, True)
+        couplings = routing.couplings_of(logits, True)
         total = tf.reduce_sum(couplings * np.moveaxis(GOLDEN[f"{case}/cotangent"], 2, 1))
     close(np.moveaxis(couplings.numpy(), 1, 2), f"{case}/out/route", 1e-5)
     close(np.moveaxis(tape.gradient(total, logits).numpy(), 1, 2), f"{case}/grad/logits", 1e-4)
@@ -110,7 +110,7 @@ def test_squash_is_finite_where_the_released_one_is_not() -> None:
     """`squash3_edge` has a zero vector and one whose square underflows: NaN there, zero here; the others agree."""
     x = tf.Variable(GOLDEN["squash3_edge/in/x"])
     with tf.GradientTape() as tape:
-        y = layers.squash(x, axis=2)
+        y = routing.squash(x, axis=2)
         total = tf.reduce_sum(y * GOLDEN["squash3_edge/cotangent"])
     for ours, name in ((y, "out/y"), (tape.gradient(total, x), "grad/x")):
         golden = GOLDEN[f"squash3_edge/{name}"]

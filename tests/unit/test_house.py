@@ -25,16 +25,17 @@ ORDER = """
     verdicts
     data data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10 data.smallnorb
     data.svhn data.tfrecords data.records data.loading
-    layers losses models checkpoints backups provenance training evaluation
+    routing layers losses models checkpoints backups evaluation training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
-    tables figures
+    tables
+    figures figures.drawing figures.data
 """.split()
 
 # These answer in a second.
 LIGHT = ["errors", "files", "closure", "paths", "intervals", "params", "paper", "sources", "verdicts", "tables"]
 LIGHT_SCRIPTS = ["fetch", "table"]
 HEAVY = ("tensorflow", "keras", "torch", "jax")
-ANY_BACKEND = ["layers", "losses", "models", "training"]
+ANY_BACKEND = ["routing", "layers", "losses", "models", "training"]
 
 LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120}  # the released code's two commands; the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capsrepro import layers
+from capsrepro import layers, routing
 
 
 def squash_of_paper(s: np.ndarray) -> np.ndarray:
@@ -31,14 +31,14 @@ def routing_of_paper(votes: np.ndarray, bias: np.ndarray, iterations: int, leaky
 
 
 def test_squash_of_3_4_has_length_25_26ths() -> None:
-    assert np.allclose(layers.squash(np.array([[3.0, 4.0]], np.float32)), np.array([[3.0, 4.0]]) * 5 / 26)
+    assert np.allclose(routing.squash(np.array([[3.0, 4.0]], np.float32)), np.array([[3.0, 4.0]]) * 5 / 26)
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=8))
 @settings(deadline=None)
 def test_squash_keeps_the_direction_and_a_length_below_one(vector: list[float]) -> None:
     s = np.array(vector, np.float32)
-    v = np.array(layers.squash(s), np.float64)
+    v = np.array(routing.squash(s), np.float64)
     assert np.linalg.norm(v) < 1.0 + 1e-6
     assert float(v @ s) >= 0.0
     if np.linalg.norm(s) > 1e-3:
@@ -51,8 +51,8 @@ def test_squash_and_lengths_are_finite_at_and_near_zero_with_their_gradients(sca
 
     s = tf.Variable(tf.ones((2, 8)) * scale)
     with tf.GradientTape() as tape:
-        v = layers.squash(s)
-        total = tf.reduce_sum(v) + tf.reduce_sum(layers.lengths(v)) + tf.reduce_sum(layers.lengths(s))
+        v = routing.squash(s)
+        total = tf.reduce_sum(v) + tf.reduce_sum(routing.lengths(v)) + tf.reduce_sum(routing.lengths(s))
     assert np.all(np.isfinite(v.numpy()))
     assert np.all(np.isfinite(tape.gradient(total, s).numpy()))
     assert np.all(np.abs(v.numpy()) <= 1e-9)
@@ -63,16 +63,16 @@ def test_squash_and_lengths_are_finite_at_and_near_zero_with_their_gradients(sca
 def test_routing_is_procedure_1(iterations: int, leaky: bool) -> None:
     generator = np.random.default_rng(0)
     votes, bias = generator.normal(size=(3, 4, 6, 5)), generator.normal(size=(4, 5))
-    routed = layers.route(votes.astype(np.float32), bias.astype(np.float32), iterations, leaky)
+    routed = routing.route(votes.astype(np.float32), bias.astype(np.float32), iterations, leaky)
     assert np.allclose(routed, routing_of_paper(votes, bias, iterations, leaky), atol=2e-6)
 
 
 def test_couplings_add_up_over_the_classes_not_over_the_inputs() -> None:
     logits = np.random.default_rng(1).normal(size=(2, 4, 6)).astype(np.float32)
-    even = np.array(layers.couplings_of(logits, False))
+    even = np.array(routing.couplings_of(logits, False))
     assert np.allclose(even.sum(axis=1), 1.0)
     assert not np.allclose(even.sum(axis=2), even.sum(axis=2)[0, 0])
-    assert np.all(np.array(layers.couplings_of(logits, True)).sum(axis=1) < 1.0)
+    assert np.all(np.array(routing.couplings_of(logits, True)).sum(axis=1) < 1.0)
 
 
 def test_primary_capsules_are_type_major_and_have_no_relu() -> None:

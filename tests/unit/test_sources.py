@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -293,3 +294,111 @@ def test_data_sha256_names_the_file_and_the_remedy(tmp_path, fetch, content, fau
 def test_an_unknown_source_is_an_error_that_lists_the_known():
     with pytest.raises(Error, match="unknown source 'mnits'; choose from mnist, cifar10"):
         sources.fetch("mnits")
+
+
+def test_a_mirror_with_another_content_is_not_told_as_one_that_is_away(tmp_path, fetch, monkeypatch):
+    other = Shelf((UNPUBLISHED,), {"toy.tar.gz": b"<html>please log in</html>"})
+    away = Shelf((UNPUBLISHED,), {"toy.tar.gz": MirrorError("HTTP 403")})
+    with pytest.raises(Error, match=r"data/toy: no mirror has the right toy\.tar\.gz \["):
+        fetch(source=Source((UNPUBLISHED,), (other, away), committed=True))
+    (tmp_path / "toy.tar.gz").write_bytes(b"what the user has is not the source")
+    monkeypatch.setenv("CAPSREPRO_DATA", str(tmp_path))
+    with pytest.raises(Error, match=r"data/toy: no mirror serves toy\.tar\.gz \["):
+        fetch(source=Source((UNPUBLISHED,), (away,), committed=True))
+
+
+@pytest.fixture
+def unpacked(tmp_path, fetch):
+    """Fetches an archive and gives a function that unpacks it, and the folder that it must give."""
+
+    def unpacked():
+        return sources.unpacked("toy", tmp_path / "data", lock=tmp_path / "lock.json", table={"toy": committed(b"")})
+
+    fetch(source=committed(TARRED))
+    return unpacked, tmp_path / "data" / "toy" / "unpacked" / sha256(TARRED)
+
+
+def test_unpacked_gives_the_files_in_a_folder_that_the_archive_names(tmp_path, unpacked):
+    unpack, place = unpacked
+    assert unpack() == place
+    assert {name: (place / "package" / name).read_bytes() for name in CONTENTS} == CONTENTS
+
+
+def test_unpacked_does_not_unpack_again(unpacked, monkeypatch):
+    unpack, place = unpacked
+    unpack()
+    monkeypatch.setattr(sources.archives, "unpack_all", None)
+    assert unpack() == place
+
+
+def test_unpacked_verifies_the_archive_first(tmp_path, unpacked):
+    unpack, _ = unpacked
+    unpack()
+    archive = tmp_path / "data" / "toy" / "toy.tar.gz"
+    archive.write_bytes(tarred({"other": b"1"}))
+    with pytest.raises(Error, match=rf"{archive}: wrong sha256, expected {sha256(TARRED)}, received [0-9a-f]+; run"):
+        unpack()
+    archive.unlink()
+    with pytest.raises(Error, match=rf"{archive}: missing; run `python -m experiments\.fetch toy`"):
+        unpack()
+
+
+def test_unpacked_starts_anew_after_an_interruption(tmp_path, unpacked, monkeypatch):
+    unpack, place = unpacked
+    before = left(tmp_path)
+    with monkeypatch.context() as patched:
+        replacing = files.replacing
+        patched.setattr(
+            files,
+            "replacing",
+            lambda path: replacing(path) if path.name == "images" else (_ for _ in ()).throw(OSError),
+        )
+        with pytest.raises(OSError):
+            unpack()
+    assert left(tmp_path) == before
+    assert not place.exists()
+    assert unpack() == place
+    assert left(place) == {"package/images", "package/labels"}
+
+
+def test_unpacked_clears_away_what_a_killed_process_or_another_archive_left(unpacked):
+    unpack, place = unpacked
+    for name in (f".{place.name}.x", sha256(b"another")):
+        (place.parent / name / "package").mkdir(parents=True)
+        (place.parent / name / "package" / "images").write_bytes(b"half")
+    assert unpack() == place
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_unpacked_names_the_archive_the_member_and_the_recorded_hash_in_one_line(tmp_path, fetch):
+    harmful = io.BytesIO()
+    with tarfile.open(fileobj=harmful, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../evil"))
+    source = committed(harmful.getvalue())
+    fetch(source=source)
+    before = left(tmp_path)
+    with pytest.raises(Error) as raised:
+        sources.unpacked("toy", tmp_path / "data", lock=tmp_path / "lock.json", table={"toy": source})
+    assert str(raised.value) == (
+        f"{tmp_path}/data/toy/toy.tar.gz: not unpacked (toy.tar.gz: '../evil' leads out of the folder); "
+        f"delete it and its sha256 in {tmp_path}/lock.json, and fetch it from who made it"
+    )
+    assert left(tmp_path) == before
+
+
+def test_unpacked_says_which_process_unpacks_already(tmp_path, unpacked):
+    unpack, place = unpacked
+    code = (
+        "import sys; from pathlib import Path; from capsrepro import files\n"
+        "with files.locked(Path(sys.argv[1]), 'unpacking toy'): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "data" / ".fetch" / "toy")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as other:
+        assert other.stdout.readline() == b"\n"  # it has the lock
+        with pytest.raises(Error, match=f"unpacking toy is already under way by process {other.pid} on "):
+            unpack()
+        other.stdin.close()
+    assert not place.exists()
+    assert unpack() == place

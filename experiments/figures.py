@@ -1,0 +1,72 @@
+"""Draws figures into results/SCALE/figures: `data` gives a look at each data set that is there, as PNG."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from capsrepro.errors import Error
+from experiments import run
+
+FETCHED = ("cifar10", "smallnorb", "svhn")  # not every pipeline has them; the others are made from MNIST
+NAMES = ("mnist", "multimnist", "affnist", "expanded", *FETCHED)
+
+
+def data(arguments: argparse.Namespace) -> None:
+    """Draws all, then writes all; says of each data set that is not there that it was not drawn."""
+    from capsrepro.figures import drawing
+
+    drawn = {}
+    for name in arguments.names or NAMES:
+        folder = arguments.data / name
+        if name not in FETCHED or folder.is_dir():
+            drawn[name] = picture(name, arguments.data, arguments.scale)
+            continue
+        absent = f"data-{name}: not drawn, {folder} is not there; run python -m experiments.fetch {name}"
+        if arguments.names:
+            raise Error(absent)
+        print(absent, flush=True)
+    for name, figure in drawn.items():
+        path = arguments.results / arguments.scale / "figures" / f"data-{name}.png"
+        drawing.save(figure, path)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+def named(text: str) -> str:
+    """A name; argparse's `choices` would refuse the absence of any."""
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(NAMES)}, received {text!r}")
+    return text
+
+
+def picture(name: str, folder: Path, scale: str) -> Any:
+    """One data set, verified, as a matplotlib Figure."""
+    from capsrepro import params
+    from capsrepro.data import loading
+    from capsrepro.figures import data as sheets
+
+    def load(which: Any, split: loading.Split) -> Any:
+        # The paper's shifts; as many pairs as in the built index, so that its pair i is the one that is drawn.
+        shift = 4 if which == "multimnist" else 2
+        settings = params.Run(data=which, model="capsnet", shift=shift, test_pairs=1)
+        return loading.load(settings, split, folder, scale)
+
+    if name == "affnist":
+        return sheets.affnist(load("affnist", "test"), load("mnist", "test"))
+    if name == "expanded":
+        return sheets.expanded(load("affnist", "train"), load("affnist", "stop"))
+    return getattr(sheets, name)(load(name, "train"), load(name, "test"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    looks = commands.add_parser("data", help="labelled samples", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    looks.add_argument("names", nargs="*", metavar="NAME", type=named, help=f"{', '.join(NAMES)}; none: all there are")
+    looks.set_defaults(draw=data)
+    for command in commands.choices.values():
+        command.add_argument("--scale", default="quick", help="whose built files are read, and whose figures these are")
+        command.add_argument(
+            "--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets"
+        )
+        command.add_argument("--results", type=Path, default=Path("results"), help="holds a folder for each scale")
+    run(lambda arguments: arguments.draw(arguments), parser)
