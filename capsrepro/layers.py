@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from capsrepro.routing import route, squash
+from capsrepro.routing import route, route_from, squash
 
 
 @keras.saving.register_keras_serializable("capsrepro")
@@ -181,10 +181,10 @@ class DigitCapsules(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Maps capsules `(B, I, atoms in)` to capsules `(B, C, atoms)` in float32."""
-        return route(self.votes(inputs), self.bias, self.routing, self.leaky)
+        return route_from(inputs, self.kernel, self.bias, self.routing, self.leaky)
 
     def votes(self, inputs: Any) -> Any:
-        """u_hat (Eq. 2): `(B, I, atoms in)` to `(B, C, I, atoms)` in the compute dtype."""
+        """u_hat (Eq. 2), which routing does without: `(B, I, atoms in)` to `(B, C, I, atoms)`."""
         return ops.einsum("bia,ciad->bcid", inputs, self.kernel)
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,39 @@ def test_routing_is_procedure_1(iterations: int, leaky: bool) -> None:
     votes, bias = generator.normal(size=(3, 4, 6, 5)), generator.normal(size=(4, 5))
     routed = routing.route(votes.astype(np.float32), bias.astype(np.float32), iterations, leaky)
     assert np.allclose(routed, routing_of_paper(votes, bias, iterations, leaky), atol=2e-6)
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+def test_logit_changes_are_those_of_the_passes_of_the_paper(leaky: bool) -> None:
+    """Against Procedure 1 in loops, whose logits after each pass are told apart by one pass more."""
+    votes, bias = np.random.default_rng(3).normal(size=(2, 3, 5, 4)) * 0.3, np.full((3, 4), 0.1)
+    expected = []
+    for passes in range(1, 5):  # what pass n adds to b is votes . v after n iterations
+        capsules = routing_of_paper(votes, bias, passes, leaky)  # (B, C, D)
+        expected.append(np.abs(np.einsum("bcid,bcd->bci", votes, capsules)).mean())
+    ours = routing.logit_changes(votes.astype(np.float32), bias.astype(np.float32), 4, leaky)
+    assert np.allclose(ours, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+def test_routing_without_votes_is_routing_with_votes(iterations: int, leaky: bool) -> None:
+    """The same numbers and the same gradients."""
+    generator = np.random.default_rng(4)
+    inputs, kernel = (generator.normal(size=shape).astype(np.float32) for shape in ((3, 5, 4), (2, 5, 4, 6)))
+    bias, weights = generator.normal(size=(2, 6)).astype(np.float32), generator.normal(size=(3, 2, 6))
+    found = []
+    for ours in (True, False):
+        u, w, b = (tf.Variable(array) for array in (inputs, kernel, bias))
+        with tf.GradientTape() as tape:
+            if ours:
+                v = routing.route_from(u, w, b, iterations, leaky)
+            else:
+                v = routing.route(tf.einsum("bia,ciad->bcid", u, w), b, iterations, leaky)
+            loss = tf.reduce_sum(v * weights.astype(np.float32))
+        found.append([v, *tape.gradient(loss, (u, w, b))])
+    for ours, expected in zip(*found, strict=True):
+        assert np.allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_couplings_add_up_over_the_classes_not_over_the_inputs() -> None:

@@ -66,7 +66,9 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
 
 def test_the_history_has_the_total_loss_and_its_parts(data: Mnist, tmp_path: Path) -> None:
     lines = train(CAPSNET, data, tmp_path / "capsnet").history
-    assert set(lines[0]) == {"step", "learning_rate", "loss", "classification_loss", "reconstruction_loss", "right"}
+    changes = {f"logit_change_{number}" for number in range(1, 6)}
+    parts = {"classification_loss", "reconstruction_loss"}
+    assert set(lines[0]) == {"step", "learning_rate", "loss", "right"} | parts | changes
     for line in lines:
         assert line["loss"] == pytest.approx(line["classification_loss"] + line["reconstruction_loss"], rel=1e-5)
     assert set(train(BASELINE, data, tmp_path / "baseline").history[0]) == {"step", "learning_rate", "loss", "right"}
@@ -184,3 +186,37 @@ def test_weights_that_are_not_finite_are_refused_though_a_relu_would_hide_them(d
     checkpoints.save_weights(model, tmp_path / "bad.weights.h5")
     with pytest.raises(Error, match=r"bad.weights.h5: a weight is not finite"):
         checkpoints.load_weights(models.build(CAPSNET, data.image_shape), tmp_path / "bad.weights.h5")
+
+
+def test_a_training_ends_at_its_accuracy_and_stays_ended(data: Mnist, tmp_path: Path) -> None:
+    """Section 5.2: stopped at an accuracy; started again, it has nothing to do and the same weights."""
+    run = dataclasses.replace(CAPSNET, stop_pct=1.0)
+    first = training.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    reached = [line["stop_accuracy_pct"] >= 1.0 for line in first.history]
+    assert reached == [False] * (len(reached) - 1) + [True]
+    assert (first.stop_reached, first.steps) == (True, first.history[-1]["step"])
+    assert first.history[-1]["stop_accuracy_pct"] == 100.0 - evaluation.evaluate(first.model, data).error_pct
+    again = training.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    assert (again.resumed_at, again.history) == (first.steps, first.history)
+    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(first.model)
+
+
+def test_an_accuracy_that_is_not_reached_is_told(data: Mnist, tmp_path: Path) -> None:
+    run = dataclasses.replace(CAPSNET, stop_pct=100.0, steps=2)
+    trained = training.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    assert (trained.stop_reached, trained.steps) == (False, 2)
+
+
+def test_an_ensemble_is_one_network_whose_scores_are_the_sum(data: Mnist, tmp_path: Path) -> None:
+    members = [models.build(CAPSNET, data.image_shape, seed=seed) for seed in (1, 2)]
+    both = models.ensemble(members)
+    images = data.batch(np.arange(5)).images
+    alone = [models.classifier(member).predict_on_batch(images) for member in members]
+    assert np.allclose(models.classifier(both).predict_on_batch(images), alone[0] + alone[1], rtol=1e-6)
+    checkpoints.save_weights(both, tmp_path / "both.weights.h5")
+    fresh = models.ensemble([models.build(CAPSNET, data.image_shape, seed=seed) for seed in (3, 4)])
+    checkpoints.load_weights(fresh, tmp_path / "both.weights.h5")
+    assert np.array_equal(
+        models.classifier(fresh).predict_on_batch(images), models.classifier(both).predict_on_batch(images)
+    )
+    assert models.ensemble(members[:1]) is members[0]
