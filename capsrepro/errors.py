@@ -1,4 +1,4 @@
-"""The one exception that the project raises for what a user can mend."""
+"""What the project raises for what a user can mend."""
 
 
 class Error(Exception):
@@ -7,3 +7,7 @@ class Error(Exception):
     The message is one line: what is wrong, where, what was received and what to do. The commands print it and exit
     with 1.
     """
+
+
+class Unreachable(Error):
+    """A source cannot be had from here: no mirror of it answers. Nothing is wrong with what was asked for."""

@@ -27,7 +27,7 @@ WORDS = (
     "*quick*: a narrower net or part of the data, so no verdict; *stale*: params.yaml has changed since; "
     "*not reached*: the run never came to its stop; *not run*: no result."
 )
-_ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
+ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
 _TOLD = ("device", "train_seconds", "images_per_second", "git_revision")
 _OF_PROVENANCE = ("settings", "data_sha256", "train_examples", "stop_reached", *_TOLD)
 _KINDS: Mapping[Any, tuple[tuple[type, ...], str]] = {
@@ -59,20 +59,6 @@ def read_results(results: Path, scale: str) -> list[Result]:
     paths = sorted((results / scale / "metrics").glob("*.json"))
     read = [_read_result(path, scale) for path in paths]
     return sorted(read, key=lambda result: (result.run, result.seed))
-
-
-def read_reasons(results: Path, scale: str) -> dict[str, str]:
-    """Reads `not_run.json` in the folder of a scale: by run, why it was not run; nothing where there is no such file.
-
-    Raises:
-        Error: it is malformed; the message names file and key.
-    """
-    path = results / scale / "not_run.json"
-    content = files.read_json(path) if path.exists() else {}
-    for name, reason in content.items():
-        if not isinstance(reason, str):
-            raise Error(f"{path}, {name}: expected the reason as text, received {reason!r}; correct it")
-    return content
 
 
 def check(results: Iterable[Result], scale: str) -> None:
@@ -236,7 +222,7 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
 def _tabulated(table: pd.DataFrame, style: str) -> str:
     shown = display(table)
     return tabulate.tabulate(
-        shown.to_numpy().tolist(), headers=list(SHOWN), tablefmt=style, disable_numparse=True, colalign=_ALIGNMENT
+        shown.to_numpy().tolist(), headers=list(SHOWN), tablefmt=style, disable_numparse=True, colalign=ALIGNMENT
     )
 
 

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from capsrepro import sources
-from capsrepro.errors import Error
+from capsrepro import paths, reasons, sources
+from capsrepro.errors import Error, Unreachable
 from experiments import run
 
 
@@ -14,20 +14,31 @@ def main(arguments: argparse.Namespace) -> None:
     bring(arguments.names, arguments.data)
 
 
+def bring_for(where: paths.Run, names: Sequence[str], data: Path) -> None:
+    """Fetches what a run needs; where a source is not to be had, the run's row in the table gets that as its reason."""
+    try:
+        bring(names, data)
+    except Unreachable:  # a full disk, a lock or another content say nothing about the source
+        reasons.write(Path("results"), where.scale, where.run, "source unreachable")
+        raise
+    reasons.write(Path("results"), where.scale, where.run, None)
+
+
 def bring(names: Sequence[str], data: Path) -> None:
     """Fetches one source after the other into folders of `data`; what failed is told at the end, in one line."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # our lines say the same, shorter
     web = sources.Web()
-    faults = []
+    faults: list[Error] = []
     for name in names:
         try:
             sources.fetch(name, data, web=web, say=lambda line: print(line, flush=True))
         except Error as fault:
-            faults.append(str(fault))
+            faults.append(fault)
     if faults:
-        raise Error(" | ".join(faults))
+        kind = Unreachable if any(isinstance(fault, Unreachable) for fault in faults) else Error
+        raise kind(" | ".join(map(str, faults)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from capsrepro import files, params, paths, sources
 from capsrepro.errors import Error
 from capsrepro.paper import DATA
 from experiments import run
-from experiments.fetch import bring
+from experiments.fetch import bring_for
 
 SCALE = "released"
 # What is restored: the archive, the checkpoints in it, how many they are.
@@ -15,20 +15,14 @@ PUBLISHED = {
     "mnist-capsnet-r3-recon": ("released-mnist-checkpoints", "mnist_checkpoint/model.ckpt-1.index", 1),
     "cifar10-ensemble": ("released-cifar-checkpoints", "cifar*/model.ckpt-600000.index", 7),
 }
-REASONS = "not_run.json"
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Fetches, restores, evaluates and writes; where the archive cannot be had, its row gets the reason."""
     settings = params.read(arguments.params).settings(arguments.run, SCALE)
     archive, pattern, count = PUBLISHED[arguments.run]
-    try:
-        bring([settings.data, archive], arguments.data)
-    except Error as fault:
-        if "no mirror serves" in str(fault):  # a full disk, a lock or another content say nothing about the source
-            tell(arguments.run, "source unreachable")
-        raise
-    tell(arguments.run, None)
+    where = paths.Run(SCALE, arguments.run, 0)
+    bring_for(where, [settings.data, archive], arguments.data)
     folder = sources.unpacked(archive, arguments.data)
     prefixes = find(folder, pattern, count)
 
@@ -40,7 +34,6 @@ def main(arguments: argparse.Namespace) -> None:
     dataset = loading.load(settings, "test", arguments.data, SCALE)
     members = restored(settings, dataset, prefixes)
     score = evaluation.evaluate(members, dataset)
-    where = paths.Run(SCALE, arguments.run, 0)
     names = {"run": arguments.run, "seed": 0, "scale": SCALE}
     facts = provenance.evaluated(settings, dataset, DATA[settings.data].train)
     checkpoints = {
@@ -62,14 +55,6 @@ def find(folder: Path, pattern: str, count: int) -> list[Path]:
     if len(prefixes) != count:
         raise Error(f"{folder}: expected {count} of {pattern}, found {len(prefixes)}; look what the archive holds")
     return prefixes
-
-
-def tell(name: str, reason: str | None) -> None:
-    """Writes why a run has no result, or takes that back."""
-    path = Path("results") / SCALE / REASONS
-    reasons = files.read_json(path) if path.exists() else {}
-    reasons = {key: text for key, text in reasons.items() if key != name} | ({name: reason} if reason else {})
-    files.write_json(path, reasons)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from experiments import run, run_arguments
+from experiments.fetch import bring_for
+
+FETCHED_WHEN_ASKED_FOR = ("cifar10", "smallnorb", "svhn")  # the default rows need MNIST alone, which has its stage
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -21,6 +24,8 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.data import loading
 
     training.share_gpus()
+    if settings.data in FETCHED_WHEN_ASKED_FOR:
+        bring_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.errors import Error
+from capsrepro.errors import Error, Unreachable
 from capsrepro.sources import archives
 from capsrepro.sources.mirrors import Folder, Mirror
 from capsrepro.sources.parts import ContentError, MirrorError, Package, as_package
@@ -40,10 +40,11 @@ class Fetch:
         """Asks one mirror after the other for the files that are missing.
 
         Raises:
-            Error: none served them; the message has each one's reason.
+            Unreachable: none served them; the message has each one's reason.
+            Error: one answered, but not with the right content.
         """
         self._tidy(keep="*.part")  # what a killed process left, but for downloads to go on with
-        local, verb = self._local(), "serves"  # `experiments.released` looks for `no mirror serves`
+        local, answers = self._local(), False
         reasons = [] if local else ["CAPSREPRO_DATA: not set"]
         for mirror in (*local, *self.source.mirrors):
             try:
@@ -55,13 +56,16 @@ class Fetch:
                 reasons.append(f"{mirror}: does not hold {', '.join(sorted(missing))}")
             except MirrorError as fault:
                 if mirror.remote and isinstance(fault, ContentError):  # it answers: the source is not away
-                    verb = "has the right"
+                    answers = True
                 reasons.append(f"{mirror}: {fault}")
             if not missing:
                 self._tidy()
                 return
         lacking = ", ".join(sorted(missing))
-        raise Error(f"{self.place}: no mirror {verb} {lacking} [{'; '.join(reasons)}]; {self._remedy()}")
+        told = f"{lacking} [{'; '.join(reasons)}]; {self._remedy()}"
+        if answers:
+            raise Error(f"{self.place}: no mirror has the right {told}")
+        raise Unreachable(f"{self.place}: no mirror serves {told}")
 
     def _take(self, package: Package, mirror: Mirror) -> None:
         """One package from one mirror: downloaded, verified, unpacked, its unpublished hashes recorded."""

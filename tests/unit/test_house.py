@@ -20,22 +20,23 @@ ROOT = Path(__file__).parents[2]
 # A module imports only modules above it; a package stands below its modules. `sources` is above `data`, which verifies
 # what it reads, and `intervals` above `evaluation` and `verdicts`, which use Wilson's. Some are still to be written.
 ORDER = """
-    errors files closure paths intervals params paper
+    errors files closure paths reasons intervals params paper
     sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
     verdicts
     data data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10 data.smallnorb
     data.svhn data.tfrecords data.records data.loading
-    routing layers losses models checkpoints backups evaluation training provenance
+    routing convolution layers losses models checkpoints backups evaluation training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
-    tables
+    tables scales
+    report.records report.pictures report.content report.markdown report.page report
     figures figures.drawing figures.data
 """.split()
 
 # These answer in a second.
-LIGHT = ["errors", "files", "closure", "paths", "intervals", "params", "paper", "sources", "verdicts", "tables"]
-LIGHT_SCRIPTS = ["fetch", "table"]
+LIGHT = "errors files closure paths reasons intervals params paper sources verdicts tables scales report".split()
+LIGHT_SCRIPTS = ["fetch", "report", "table"]
 HEAVY = ("tensorflow", "keras", "torch", "jax")
-ANY_BACKEND = ["routing", "layers", "losses", "models", "training"]
+ANY_BACKEND = ["routing", "convolution", "layers", "losses", "models", "training"]
 
 LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120}  # the released code's two commands; the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}

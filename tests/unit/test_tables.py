@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import paper, tables
+from capsrepro import paper, reasons, tables
 from capsrepro.errors import Error
 from capsrepro.params import Run
 from capsrepro.verdicts import wilson
@@ -218,14 +218,14 @@ def test_metrics_without_provenance_or_torn_must_be_refused(tmp_path):
 
 
 def test_a_reason_that_is_no_text_must_be_refused(tmp_path):
-    assert tables.read_reasons(tmp_path, "full") == {}
+    assert reasons.read(tmp_path, "full") == {}
     (tmp_path / "full").mkdir()
     path = tmp_path / "full" / "not_run.json"
     path.write_text('{"svhn-capsnet": "source unreachable"}')
-    assert tables.read_reasons(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
+    assert reasons.read(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
     path.write_text('{"svhn-capsnet": 1}')
     with pytest.raises(Error, match="svhn-capsnet: expected the reason as text, received 1"):
-        tables.read_reasons(tmp_path, "full")
+        reasons.read(tmp_path, "full")
 
 
 def test_check_must_refuse_what_one_table_must_not_mix(tmp_path):
