@@ -43,8 +43,10 @@ def assemble(known: Params, folder: Path, scale: str, strict: bool = False) -> t
         for name in theirs
         if name in rows
     }
-    published = tables.read_results(folder, "released"), theirs, in_paper, reasons.read(folder, "released")
-    return pd.concat([table, tables.build(marked, *published)], ignore_index=True), results
+    if marked:
+        published = tables.read_results(folder, "released"), theirs, in_paper, reasons.read(folder, "released")
+        table = pd.concat([table, tables.build(marked, *published)], ignore_index=True)
+    return table, results
 
 
 def settings(known: Params, scale: str) -> dict[str, dict[str, Any]]:

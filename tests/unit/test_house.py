@@ -29,7 +29,7 @@ ORDER = """
     released.settings released.inputs released.summaries released.training released.evaluation released
     tables scales
     report.records report.pictures report.content report.markdown report.page report
-    figures figures.drawing figures.data
+    figures figures.drawing figures.data figures.answers figures.reconstructions figures.charts
 """.split()
 
 # These answer in a second.

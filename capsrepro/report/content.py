@@ -1,0 +1,257 @@
+"""What the report says, as sections of text, tables and figures, before it becomes Markdown or a page.
+
+Text may have `code` and *emphasis*; what comes from files stands in cells, which are shown as they are.
+"""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from capsrepro import scales, tables
+from capsrepro.params import Params
+from capsrepro.report import pictures, records
+from capsrepro.report.pictures import Picture
+from capsrepro.report.records import Record, Sheet
+
+PAPER = "Dynamic Routing Between Capsules"
+PURPOSE = "The paper's experiments, run again: its numbers beside ours, and how far they agree."
+SCALES: Mapping[str, str] = {
+    "quick": "Narrow nets, minutes on two cores: it shows that everything works, and has no verdict on the paper.",
+    "full": "The paper's architectures, trained for less long than the paper's.",
+    "paper": "The paper's architectures, trained as long as the released code says.",
+}
+_NUMBERS = re.compile(r"([+-]?\d+(\.\d+)?(e[+-]?\d+)?( to | ± |/|$))+")  # `3.34`, `1.73 to 2.28`, `334/10000`
+_SHORT = 12  # of a hash; the whole of it stands in the file
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Text, and perhaps the file that it leads to, from the folder of the report."""
+
+    text: str
+    link: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Lines of as many cells as there are columns. `alignment` is `left` or `right` for each column."""
+
+    columns: Sequence[str]
+    lines: Sequence[Sequence[Cell]]
+    alignment: Sequence[str]
+    badges: str = ""  # the column whose words are marked with colour
+    sortable: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading; then text, a table, figures, and notes, each of which may be absent."""
+
+    id: str
+    title: str
+    text: Sequence[str] = ()
+    table: Table | None = None
+    figures: Sequence[Picture] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All of it. `verdicts` counts each word over the paper's numbers, in the order in which they come."""
+
+    title: str
+    text: Sequence[str]
+    verdicts: Mapping[str, int]
+    sections: Sequence[Section]
+
+
+def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Report:
+    """Reads everything of a scale, and the published checkpoints; for arguments and errors see `report.write`."""
+    table, results = scales.assemble(known, folder, scale, strict)
+    order = list(table["id"])  # the paper's; runs that the paper has not come last
+    results.sort(key=lambda result: order.index(result.run) if result.run in order else len(order))
+    found = records.read(folder, scale, [*results, *tables.read_results(folder, "released")])
+    paper = table[~table["id"].duplicated()]  # below: lines of the published checkpoints
+    sections = (
+        _verdicts(table),
+        _runs(found),
+        *_digits(found),
+        *_stops(found),
+        _figures(*pictures.read(folder / scale)),
+        *map(_sheet, records.sheets(folder / scale)),
+        _made(found),
+        _traces(found),
+    )
+    text = (PURPOSE, *filter(None, [SCALES.get(scale)]))
+    return Report(f"{PAPER}, rerun at scale {scale}", text, Counter(paper["verdict"]), sections)
+
+
+def _verdicts(table: pd.DataFrame) -> Section:
+    lines = [[Cell(text) for text in line] for line in tables.display(table).to_numpy().tolist()]
+    shown = Table(tables.SHOWN, lines, tables.ALIGNMENT, badges="verdict")
+    return Section("verdicts", "Verdicts", table=shown, notes=(tables.UNITS, tables.WORDS))
+
+
+def _runs(found: Sequence[Record]) -> Section:
+    columns = (
+        "run", "seed", "test error %", "wrong/examples", "95 % interval", "steps", "seconds", "images/s", "device",
+        "weights", "commit",
+    )  # fmt: skip
+    lines = [_run(record) for record in found]
+    text = (
+        "Each run and seed, with Wilson's interval; seconds and images/s are of the training. Where affNIST's accuracy "
+        "is in the table above, this is 100 less it. A `+` after a commit: tracked files differed from it."
+    )
+    return Section("runs", "Runs", (text,) if lines else ("No run at this scale yet.",), _table(columns, lines))
+
+
+def _run(record: Record) -> list[Cell]:
+    result = record.result
+    return [
+        *_named(record),
+        Cell(_text(result.test_error_pct)),
+        Cell(f"{result.wrong}/{result.examples}"),
+        Cell(f"{_text(result.wilson_low_pct)} to {_text(result.wilson_high_pct)}"),
+        Cell(_text(record.provenance.get("steps_done", result.steps))),
+        Cell(_text(result.train_seconds)),
+        Cell(_text(result.images_per_second)),
+        Cell(result.device),
+        Cell(result.weights_sha256[:_SHORT]),
+        Cell(result.git_revision[:_SHORT] + ("+" if record.dirty else "")),
+    ]
+
+
+def _digits(found: Sequence[Record]) -> list[Section]:
+    """The measure that others publish on pairs, beside the paper's."""
+    lines = [
+        [
+            *_named(record),
+            Cell(_text(record.result.test_error_pct)),
+            Cell(_text(record.metrics["digit_error_pct"])),
+            Cell(f"{record.metrics.get('digits_wrong')}/{2 * record.result.examples}"),
+        ]
+        for record in found
+        if "digit_error_pct" in record.metrics
+    ]
+    columns = ("run", "seed", "both right: error %", "per digit: error %", "digits wrong")
+    text = "The paper counts a pair as right if both digits are; others publish the share of digits that are wrong."
+    return [Section("digits", "MultiMNIST, digit by digit", (text,), _table(columns, lines))] if lines else []
+
+
+def _stops(found: Sequence[Record]) -> list[Section]:
+    """Both accuracies of the nets that are tested on affNIST."""
+    lines = [
+        [
+            *_named(record),
+            Cell(_text(record.metrics["stop_accuracy_pct"])),
+            Cell(_text(record.result.settings.get("stop_pct"))),
+            Cell(_text(record.result.stop_reached)),
+            Cell(_text(record.provenance.get("steps_done", record.result.steps))),
+            Cell(_text(100 - record.result.test_error_pct)),
+            Cell("built by the published recipe" if record.result.built else "the published files"),
+        ]
+        for record in found
+        if "stop_accuracy_pct" in record.metrics
+    ]
+    columns = (
+        "run", "seed", "expanded MNIST: accuracy %", "stops at %", "reached", "steps", "affNIST: accuracy %",
+        "affNIST test set",
+    )  # fmt: skip
+    text = (
+        "Training on expanded MNIST stops at a declared accuracy on its test set (the paper: 99.23 and 99.22 %); only "
+        "then are the nets compared on affNIST, which they have never seen."
+    )
+    return (
+        [Section("affnist", "affNIST, and where its training stopped", (text,), _table(columns, lines))]
+        if lines
+        else []
+    )
+
+
+def _figures(found: Sequence[Picture], missing: Sequence[str]) -> Section:
+    absent = f"Not drawn at this scale: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
+    return Section("figures", "Figures", figures=found, notes=(absent,) if absent else ())
+
+
+def _sheet(sheet: Sheet) -> Section:
+    stem = sheet.name.removesuffix(".csv")
+    name = stem.replace("_", " ").replace("-", " ")
+    lines = [[Cell(text) for text in line] for line in sheet.lines]
+    text = f"As it stands in `{sheet.name.replace('`', '')}`."
+    return Section(f"sheet-{stem}", name[:1].upper() + name[1:], (text,), _table(sheet.columns, lines))
+
+
+def _made(found: Sequence[Record]) -> Section:
+    """With which code, on what machine, how long, with what."""
+    states = {True: " with changes that are not in it", False: "", None: " (whether changed is not known)"}
+    seconds = [record.result.train_seconds for record in found if record.result.train_seconds is not None]
+    memory = [record.provenance["peak_memory_mb"] for record in found if "peak_memory_mb" in record.provenance]
+    told = [record.provenance for record in found]
+    hashes = {f"{record.provenance.get('data', '')} {record.result.data_sha256[:_SHORT]}" for record in found}
+    facts = {
+        "commit": _counted((record.commit or "none known") + states[record.dirty] for record in found),
+        "machine": _counted(record.result.device or "not known" for record in found),
+        "training": f"{round(sum(seconds), 1)} s in all ({sum(seconds) / 60:.1f} min)" if seconds else "",
+        "most memory": f"{max(memory)} MB" if memory else "",
+        "precision": _counted(_text(record.result.settings.get("precision")) for record in found),
+        "versions": _counted(_pairs(entry.get("versions")) for entry in told),
+        "switches": _counted(_pairs(entry.get("arithmetic")) or "none set" for entry in told),
+        "data (SHA-256)": ", ".join(sorted(hashes)),
+    }
+    lines = [[Cell(name), Cell(value)] for name, value in facts.items() if value and found]
+    text = "From the provenance of each run. Switches are variables that change the arithmetic."
+    return Section(
+        "made", "How it was made", (text,), Table(("what", "value"), lines, ("left", "left"), sortable=False)
+    )
+
+
+def _traces(found: Sequence[Record]) -> Section:
+    """The files that each number stands in."""
+    kinds = ("metrics", "provenance", "history")
+    lines = [
+        [Cell(record.name), Cell(str(record.result.seed)), *(Cell(path, path) for path in paths), Cell(record.commit)]
+        for record in found
+        for paths in [[record.paths.get(kind, "") for kind in kinds]]
+    ]
+    text = (
+        "A line of the verdicts is made of the metrics of its run, one file a seed; the paper's numbers and margins "
+        "are those of `results/paper.csv`. Settings, commit and machine stand in the provenance."
+    )
+    return Section("traces", "Where each number comes from", (text,), _table(("run", "seed", *kinds, "commit"), lines))
+
+
+def _named(record: Record) -> list[Cell]:
+    return [Cell(record.name, record.paths["metrics"]), Cell(str(record.result.seed))]
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Table:
+    """A table whose columns of numbers are aligned to the right."""
+    alignment = []
+    for index in range(len(columns)):
+        texts = [line[index].text for line in lines if line[index].text]
+        alignment.append("right" if texts and all(map(_NUMBERS.fullmatch, texts)) else "left")
+    return Table(columns, lines, alignment)
+
+
+def _text(value: Any) -> str:
+    """A value of a JSON file; what was divided is shown with at most four decimals, as the files of ours have it."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    return str(round(value, 4)) if isinstance(value, float) else str(value)
+
+
+def _pairs(entries: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in (entries or {}).items())
+
+
+def _counted(values: Iterable[str]) -> str:
+    """The value that all runs have, or each with the number of runs that have it."""
+    counts = Counter(value for value in values if value)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({count} of {counts.total()} runs)" for value, count in counts.items())

@@ -1,0 +1,66 @@
+"""The report as Markdown, as forges render it: tables with pipes, figures as relative links."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import tabulate
+
+from capsrepro.report.content import Cell, Report, Section, Table
+from capsrepro.report.pictures import Picture
+
+# An underscore within a word is none to Markdown, so that names keep theirs.
+_SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def render(report: Report) -> str:
+    """The whole file. Its first table is table.md's, cell for cell."""
+    counted = ", ".join(f"{count} {word}" for word, count in report.verdicts.items())
+    summary = f"Of the paper's {sum(report.verdicts.values())} numbers: {counted}."
+    page = "The same as one page with sortable rows: [report.html](report.html)."
+    blocks = [f"# {escaped(report.title)}", *report.text, summary, page]
+    for section in report.sections:
+        blocks += _section(section)
+    return "\n\n".join(blocks) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line."""
+    whole = " ".join(text.split())
+    for character, entity in _ENTITIES.items():
+        whole = whole.replace(character, entity)
+    return _SPECIAL.sub(lambda match: f"\\{match[0]}", whole)
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {escaped(section.title)}"
+    yield from section.text
+    if section.table is not None and section.table.lines:
+        yield _table(section.table)
+    for picture in section.figures:
+        yield from _picture(picture)
+    yield from section.notes
+
+
+def _table(table: Table) -> str:
+    return tabulate.tabulate(
+        [[_cell(cell) for cell in line] for line in table.lines],
+        headers=[escaped(name) for name in table.columns],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=table.alignment,
+    )
+
+
+def _cell(cell: Cell) -> str:
+    return f"[{escaped(cell.text)}]({quote(cell.link)})" if cell.link else escaped(cell.text)
+
+
+def _picture(picture: Picture) -> Iterator[str]:
+    yield f"### {escaped(picture.title)}"
+    yield f"![{escaped(picture.title)}]({quote(picture.path)})"
+    vector = ", ".join(f"[{path.rpartition('.')[2].upper()}]({quote(path)})" for path in picture.vector)
+    said = [escaped(picture.caption), f"As a vector drawing: {vector}." if vector else ""]
+    if any(said):
+        yield " ".join(filter(None, said))

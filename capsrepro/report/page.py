@@ -1,0 +1,50 @@
+"""The report as one HTML page that needs nothing beside it: style, script and figures are in it."""
+
+import base64
+import re
+
+import jinja2
+from markupsafe import Markup, escape
+
+from capsrepro.report.content import Report
+from capsrepro.report.pictures import Picture
+
+_MARKS = ((r"`([^`]+)`", r"<code>\1</code>"), (r"\*([^*]+)\*", r"<em>\1</em>"))
+
+
+def render(report: Report) -> str:
+    """The whole file, from page.html, page.css and page.js beside this module; whatever comes from files is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("capsrepro.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"marked": _marked, "inlined": _inlined, "parted": _parted, "slug": _slug}
+    text: str = environment.get_template("page.html").render(report=report)
+    return text
+
+
+def _marked(text: str) -> Markup:
+    """`code` and *emphasis* of a text of ours as HTML."""
+    escaped = str(escape(text))
+    for pattern, replacement in _MARKS:
+        escaped = re.sub(pattern, replacement, escaped)
+    return Markup(escaped)  # escaped above
+
+
+def _inlined(picture: Picture) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.content).decode("ascii")
+
+
+def _parted(verdict: str) -> tuple[str, str]:
+    """The word of a verdict, and what it says beside that: `not run` and `: source unreachable`."""
+    word = re.split(r":| \(", verdict)[0]
+    return word, verdict.removeprefix(word)
+
+
+def _slug(word: str) -> str:
+    """The word of a verdict as a class: `not run` is `not-run`."""
+    return word.replace(" ", "-")

@@ -1,0 +1,92 @@
+"""Every run of a scale with all that its files say, and where those files lie."""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from capsrepro import files
+from capsrepro.errors import Error
+from capsrepro.verdicts import Result
+
+MADE_BY_TABLE = ("table.csv", "runs.csv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One run with one seed: the checked result, and the whole of its metrics and provenance."""
+
+    result: Result
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    paths: Mapping[str, str]  # of metrics, provenance and, if there is one, history, from the folder of the report
+
+    @property
+    def name(self) -> str:
+        """The run, and that others trained it where they did."""
+        return self.result.run + (" (released checkpoint)" if self.result.scale == "released" else "")
+
+    @property
+    def commit(self) -> str:
+        """The commit that made it, in full; empty where none is known."""
+        return self.result.git_revision
+
+    @property
+    def dirty(self) -> bool | None:
+        """Whether tracked files differed from that commit; None where that is not known."""
+        return self.provenance.get("git_dirty")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """A CSV table as it lies in the folder of the scale."""
+
+    name: str
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+def read(folder: Path, scale: str, results: Sequence[Result]) -> list[Record]:
+    """Reads again, whole, the files of results that `tables.read_results` has checked.
+
+    Raises:
+        Error: a file is not a JSON object.
+    """
+    return [_read(folder, folder / scale, result) for result in results]
+
+
+def sheets(folder: Path) -> list[Sheet]:
+    """The CSV tables that lie in the folder of a scale beside those that `tables.write` makes, by name.
+
+    An empty file is none: a stage of the pipeline cannot depend on a file that is not there at every scale.
+
+    Raises:
+        Error: one is not CSV, or a line has not as many values as there are columns.
+    """
+    read = [_sheet(path) for path in sorted(folder.glob("*.csv")) if path.name not in MADE_BY_TABLE]
+    return [sheet for sheet in read if sheet.columns]
+
+
+def _read(folder: Path, beside: Path, result: Result) -> Record:
+    stem = f"{result.run}-seed{result.seed}"
+    home = folder / result.scale
+    metrics, provenance = (home / kind / f"{stem}.json" for kind in ("metrics", "provenance"))
+    paths = {"metrics": metrics, "provenance": provenance, "history": home / "history" / f"{stem}.csv"}
+    shown = {kind: Path(os.path.relpath(path, beside)).as_posix() for kind, path in paths.items() if path.is_file()}
+    return Record(result, files.read_json(metrics), files.read_json(provenance), shown)
+
+
+def _sheet(path: Path) -> Sheet:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.reader(file, strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise Error(f"{path}: not readable as CSV ({fault}); write it anew or remove it") from fault
+    columns = lines[0] if lines else []
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(columns):
+            told = f"expected {len(columns)} values, received {len(line)}"
+            raise Error(f"{path}, line {number} of those that are not empty: {told}; write it anew or remove it")
+    return Sheet(path.name, columns, lines[1:])

@@ -1,0 +1,18 @@
+"""Writes the report of one scale into its folder: report.md for a forge, report.html as one page with sortable rows."""
+
+import argparse
+
+from capsrepro import params, report
+from experiments import run
+from experiments.table import command_line
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Reads, writes, and says where and how large."""
+    known = params.read(arguments.params)
+    for path in report.write(known, arguments.results, arguments.scale, arguments.check):
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    run(main, command_line(__doc__))

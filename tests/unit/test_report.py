@@ -1,0 +1,337 @@
+"""The report of a results folder that is made up here: what it must show, and that it shows it as the files have it."""
+
+import csv
+import dataclasses
+import html
+import html.parser
+import json
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from capsrepro import params, report, scales, tables
+from capsrepro.errors import Error
+from capsrepro.report import content, markdown
+
+ROOT = Path(__file__).parents[2]
+BASELINE, CAPSNET, PAIRS, MOVED = (
+    "mnist-baseline", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon", "affnist-capsnet",
+)  # fmt: skip
+RUNS = {
+    BASELINE: "data: mnist, model: mnist_baseline, recipe: paper",
+    CAPSNET: "data: mnist, model: capsnet, routing: 3, reconstruction: true",
+    PAIRS: "data: multimnist, model: capsnet, routing: 3, reconstruction: true, shift: 4",
+    MOVED: "data: affnist, model: capsnet, routing: 3",
+}
+# run, seed, scale, wrong, examples, and what else its metrics and provenance say
+MADE_UP = [
+    (BASELINE, 0, "quick", 334, 10_000, {}, {}),
+    (CAPSNET, 0, "quick", 199, 10_000, {}, {}),
+    (CAPSNET, 1, "quick", 201, 10_000, {}, {"git_dirty": True, "device": "an abacus | <b>fast</b> & `cheap` *"}),
+    (PAIRS, 0, "quick", 411, 1000, {"digits_wrong": 475, "digit_error_pct": 23.75}, {}),
+    (MOVED, 0, "quick", 5, 16, {"stop_accuracy_pct": 97.015625, "built": True}, {"steps_done": 820}),
+    (CAPSNET, 0, "released", 25, 10_000, {}, {"git_revision": "89ab" * 10}),
+]
+
+
+def png(width=3, height=2, shade=128):
+    """A grey picture."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    lines = (b"\0" + bytes([shade]) * width) * height
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def write(folder, run, seed, scale, wrong, examples, metrics, provenance, known):
+    entry = dataclasses.asdict(known.settings(run, scale))
+    score = {
+        "run": run, "seed": seed, "scale": scale, "recipe": entry["recipe"], "routing": entry["routing"],
+        "reconstruction": entry["reconstruction"], "wrong": wrong, "examples": examples,
+        "test_error_pct": 100 * wrong / examples, "wilson_low_pct": 1.0 + seed, "wilson_high_pct": 2.5 + seed,
+        "parameters": 1, "steps": entry["steps"], "weights_sha256": f"{seed}a" * 32,
+    }  # fmt: skip
+    origin = {
+        "settings": entry, "data": f"{entry['data']}-train", "data_sha256": "cd" * 32, "train_examples": 60_000,
+        "device": "a slide rule", "train_seconds": 12.5 + seed, "images_per_second": 100.25, "peak_memory_mb": 900,
+        "versions": {"keras": "3.15.1"}, "arithmetic": {}, "git_revision": "0123" * 10, "git_dirty": False,
+    }  # fmt: skip
+    for kind, values in (("metrics", score | metrics), ("provenance", origin | provenance)):
+        path = folder / scale / kind / f"{run}-seed{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+
+def made(folder):
+    """A results folder with a run of each kind, one of others', and some figures; and its parameters."""
+    results = folder / "results"
+    (results / "quick" / "figures").mkdir(parents=True)
+    (results / "paper.csv").write_bytes((ROOT / "results" / "paper.csv").read_bytes())
+    entries = {scale: {run: {"steps": steps} for run in RUNS} for scale, steps in (("quick", 820), ("paper", 3000))}
+    entries["released"] = {CAPSNET: {"steps": 3000}}
+    entries["quick"][MOVED]["stop_pct"] = 97.0
+    lines = [f"scales: [quick]\nrows: [{CAPSNET}]\nseeds: [0, 1]\nruns:", *(f"  {r}: {{{e}}}" for r, e in RUNS.items())]
+    (folder / "params.yaml").write_text("\n".join([*lines, f"scale_settings: {json.dumps(entries)}"]))
+    known = params.read(folder / "params.yaml")
+    for case in MADE_UP:
+        write(results, *case, known)
+    for name in ("figure3", "figure4", "confusion", "confusion-multimnist", "data-mnist", "something-else"):
+        (results / "quick" / "figures" / f"{name}.png").write_bytes(png())
+    (results / "quick" / "figures" / "figure3.pdf").write_bytes(b"%PDF")
+    (results / "quick" / "recipes.csv").write_text('setting,error\n"a | <i>b</i> & c",9.5\nd,10.25\n')
+    return results, known
+
+
+@pytest.fixture
+def written(tmp_path):
+    results, known = made(tmp_path)
+    paths = report.write(known, results, "quick")
+    assert [path.name for path in paths] == ["report.md", "report.html"]
+    return results / "quick", known
+
+
+class Page(html.parser.HTMLParser):
+    """What a test asks of the page: its tables by section, its text, and what its elements refer to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.references, self.words, self.open = {}, [], [], []
+        self.section = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.references += [(tag, name, values[name]) for name in ("src", "href", "action", "data") if name in values]
+        if tag == "section":
+            self.section = values["id"]
+        if tag == "tr":
+            self.tables.setdefault(self.section, []).append([])
+        if tag in ("td", "th"):
+            self.tables[self.section][-1].append("")
+        self.open = [*self.open, tag] if tag not in ("meta", "link", "img") else self.open
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "script" not in self.open and "style" not in self.open:
+            self.words.append(data)
+        if {"td", "th"} & set(self.open):
+            self.tables[self.section][-1][-1] += data.strip()
+
+
+def markdown_tables(text):
+    """By heading, the lines of cells, links and escapes taken off."""
+    found = {}
+    for block in re.split(r"(?m)^## ", text)[1:]:
+        lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in block.splitlines() if line.startswith("|")]
+        plain = [[re.sub(r"^\[(.*)\]\(.*\)$", r"\1", cell.strip()) for cell in line] for line in lines]
+        shown = [[html.unescape(re.sub(r"\\(.)", r"\1", cell)) for cell in line] for line in plain]
+        found[block.splitlines()[0]] = shown[:1] + shown[2:]
+    return found
+
+
+def both(folder):
+    """The tables of the Markdown and of the page, by the title of their sections."""
+    page = Page((folder / "report.html").read_text())
+    titles = re.findall(r'<h2 id="(.*)-title">(.*)</h2>', (folder / "report.html").read_text())
+    on_page = {html.unescape(title): page.tables.get(name, []) for name, title in titles}
+    return markdown_tables((folder / "report.md").read_text()), on_page
+
+
+def test_both_must_show_the_same_tables(written):
+    in_markdown, on_page = both(written[0])
+    assert list(in_markdown) == list(on_page)
+    assert in_markdown == on_page
+    assert [bool(table) for table in on_page.values()] == [title != "Figures" for title in on_page]
+
+
+def test_the_first_table_must_be_the_one_of_table_md(written):
+    folder, known = written
+    table, _ = scales.assemble(known, folder.parent, "quick")
+    body = tables.markdown(table, "quick").split("\n\n")[-1].strip()
+    text = (folder / "report.md").read_text()
+    assert body in text
+    assert text.index(body) < text.index("## Runs")
+    assert body.count("released checkpoint") == 1
+    assert "Of the paper's 13 numbers: 4 quick, 9 not run." in text
+
+
+def test_every_number_of_a_run_must_be_that_of_its_files(written):
+    folder, _ = written
+    lines = both(folder)[0]["Runs"]
+    columns, lines = lines[0], [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    assert columns[-3:] == ["device", "weights", "commit"]
+    order = [
+        (CAPSNET + " (released checkpoint)" if case[2] == "released" else case[0], str(case[1])) for case in MADE_UP
+    ]
+    assert [(line["run"], line["seed"]) for line in lines] == order
+    for (run, seed, scale, *_), line in zip(MADE_UP, lines, strict=True):
+        read = {
+            k: json.loads((folder.parent / scale / k / f"{run}-seed{seed}.json").read_text())
+            for k in ("metrics", "provenance")
+        }
+        metrics, provenance = read["metrics"], read["provenance"]
+        assert float(line["test error %"]) == metrics["test_error_pct"]
+        assert line["wrong/examples"] == f"{metrics['wrong']}/{metrics['examples']}"
+        assert line["95 % interval"] == f"{metrics['wilson_low_pct']} to {metrics['wilson_high_pct']}"
+        assert int(line["steps"]) == provenance.get("steps_done", metrics["steps"])
+        assert float(line["seconds"]) == provenance["train_seconds"]
+        assert float(line["images/s"]) == provenance["images_per_second"]
+        assert line["device"] == provenance["device"]
+        assert metrics["weights_sha256"].startswith(line["weights"])
+        assert line["commit"] == provenance["git_revision"][:12] + ("+" if provenance["git_dirty"] else "")
+
+
+def test_pairs_and_affnist_must_have_both_their_measures(written):
+    shown = both(written[0])[1]
+    assert shown["MultiMNIST, digit by digit"][1:] == [[PAIRS, "0", "41.1", "23.75", "475/2000"]]
+    line = dict(zip(*shown["affNIST, and where its training stopped"], strict=True))
+    assert line == {
+        "run": MOVED, "seed": "0", "expanded MNIST: accuracy %": "97.0156", "stops at %": "97.0", "reached": "yes",
+        "steps": "820", "affNIST: accuracy %": "68.75", "affNIST test set": "built by the published recipe",
+    }  # fmt: skip
+
+
+def test_how_it_was_made_must_say_machine_commit_time_and_versions(written):
+    facts = dict(both(written[0])[1]["How it was made"][1:])
+    assert facts["commit"] == (
+        f"{'0123' * 10} (4 of 6 runs); {'0123' * 10} with changes that are not in it (1 of 6 runs); "
+        f"{'89ab' * 10} (1 of 6 runs)"
+    )
+    assert facts["machine"] == "a slide rule (5 of 6 runs); an abacus | <b>fast</b> & `cheap` * (1 of 6 runs)"
+    assert facts["training"] == "76.0 s in all (1.3 min)"  # five of 12.5 s and one of 13.5 s
+    assert (facts["versions"], facts["switches"], facts["precision"]) == ("keras 3.15.1", "none set", "float32")
+    assert facts["data (SHA-256)"] == ", ".join(
+        f"{name}-train {'cd' * 6}" for name in ("affnist", "mnist", "multimnist")
+    )
+
+
+def test_every_relative_link_must_lead_to_a_file(written):
+    folder, _ = written
+    text = (folder / "report.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    on_page = [value for tag, name, value in Page((folder / "report.html").read_text()).references if tag == "a"]
+    assert len(links) > 20
+    for link in {*links, *(link for link in on_page if not link.startswith("#"))}:
+        assert (folder / link).is_file(), link
+    assert {f"metrics/{PAIRS}-seed0.json", f"../released/metrics/{CAPSNET}-seed0.json"} <= set(links)
+
+
+def test_figures_must_be_shown_by_name_and_a_missing_one_told(written):
+    text = (written[0] / "report.md").read_text()
+    assert re.findall(r"!\[.*\]\((.*)\)", text) == [
+        f"figures/{name}.png"
+        for name in ("figure3", "figure4", "confusion", "confusion-multimnist", "data-mnist", "something-else")
+    ]
+    assert "As a vector drawing: [PDF](figures/figure3.pdf)." in text
+    assert "### Confusion matrix (MultiMNIST)" in text
+    for told in (text, html.unescape("".join(Page((written[0] / "report.html").read_text()).words))):
+        assert "Not drawn at this scale" in told
+        for name in ("figure5", "figure-a1", "figure-a2"):
+            assert name in told
+    assert "Not drawn at this scale: `figure5`, `figure-a1`, `figure-a2`." in text
+
+
+def test_the_page_must_ask_for_nothing_and_hold_its_figures(written):
+    text = (written[0] / "report.html").read_text()
+    references = Page(text).references
+    assert "http:" not in text
+    assert "https:" not in text
+    assert not re.search(r"@import|url\(|srcset|fetch\(|XMLHttp", text)
+    assert {tag for tag, _, _ in references} == {"a", "img", "link"}
+    loaded = [value for tag, _, value in references if tag != "a"]
+    assert len(loaded) == 7  # six figures and an empty icon
+    assert all(value.startswith("data:") for value in loaded)
+
+
+def test_what_files_say_must_be_escaped(written):
+    text = (written[0] / "report.html").read_text()
+    assert "<b>fast" not in text
+    assert "&lt;b&gt;fast&lt;/b&gt; &amp; `cheap` *" in text
+    assert "<i>b" not in text
+    marked = (written[0] / "report.md").read_text()
+    assert r"an abacus \| &lt;b&gt;fast&lt;/b&gt; &amp; \`cheap\` \*" in marked
+    assert markdown.escaped("a_b _c_ [d](e)\n<f>") == r"a_b \_c\_ \[d\](e) &lt;f&gt;"
+
+
+def test_any_other_csv_must_be_shown_as_it_is(written):
+    with open(written[0] / "recipes.csv", newline="") as file:
+        expected = list(csv.reader(file))
+    for shown in both(written[0]):
+        assert shown["Recipes"] == expected
+
+
+def test_an_empty_csv_must_be_left_out(written):
+    folder, known = written
+    (folder / "recipes.csv").write_text("")
+    assert "Recipes" not in report.write(known, folder.parent, "quick")[0].read_text()
+
+
+def test_a_csv_with_a_short_line_must_be_refused(written):
+    folder, known = written
+    (folder / "recipes.csv").write_text("a,b\n1\n")
+    with pytest.raises(Error, match=re.escape(f"{folder / 'recipes.csv'}, line 2") + ".*expected 2 values, received 1"):
+        content.build(known, folder.parent, "quick")
+
+
+def test_a_figure_that_is_no_png_must_be_refused(written):
+    folder, known = written
+    (folder / "figures" / "figure4.png").write_bytes(b"")
+    with pytest.raises(Error, match=re.escape(f"{folder / 'figures' / 'figure4.png'}: not a PNG (0 bytes)")):
+        content.build(known, folder.parent, "quick")
+
+
+def test_a_scale_without_results_must_say_so(tmp_path):
+    results, known = made(tmp_path)
+    (results / "paper").mkdir()
+    for path in (results / "released").rglob("*.json"):
+        path.unlink()
+    text = report.write(known, results, "paper")[0].read_text()
+    assert "Of the paper's 13 numbers: 13 not run." in text
+    assert "No run at this scale yet." in text
+    assert "`figure3`, `figure4`, `figure5`, `figure-a1`, `figure-a2`, `confusion`, `data`." in text
+
+
+def test_writing_twice_must_give_the_same_bytes_without_a_date(written):
+    folder, known = written
+    before = {path.name: path.read_bytes() for path in folder.glob("report.*")}
+    report.write(known, folder.parent, "quick")
+    assert {path.name: path.read_bytes() for path in folder.glob("report.*")} == before
+    assert not any(re.search(rb"\b20\d\d-\d", text) for text in before.values())
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.report", *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_the_command_must_say_what_it_wrote(tmp_path):
+    results, _ = made(tmp_path)
+    answer = command("--scale", "quick", "--check", "--results", results, "--params", tmp_path / "params.yaml")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert re.findall(r"quick/(report\.\w+): \d+ kB", answer.stdout) == ["report.md", "report.html"]
+
+
+def test_the_command_must_refuse_what_is_malformed_and_leave_nothing(tmp_path):
+    results, _ = made(tmp_path)
+    (results / "quick" / "metrics" / f"{PAIRS}-seed0.json").write_text("{")
+    answer = command("--results", results, "--params", tmp_path / "params.yaml")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch(r"error: [^\n]*not readable as JSON[^\n]*\n", answer.stderr)
+    assert not list((results / "quick").glob("*report*"))
+
+
+def test_the_command_must_load_neither_keras_nor_tensorflow_nor_matplotlib():
+    code = "import sys, experiments.report; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"keras", "tensorflow", "jax", "dvc", "matplotlib", "scipy.stats"} & set(answer.stdout.split())
