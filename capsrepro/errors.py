@@ -11,3 +11,11 @@ class Error(Exception):
 
 class Unreachable(Error):
     """A source cannot be had from here: no mirror of it answers. Nothing is wrong with what was asked for."""
+
+
+class Stopped(Exception):
+    """A signal asked a training to stop, which it did at the end of a step, its state saved."""
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal

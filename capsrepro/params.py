@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -77,6 +77,7 @@ class Params:
     seeds: tuple[int, ...]
     runs: Mapping[str, Run]
     scale_settings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    figures: tuple[str, ...] = ()
 
     def settings(self, run: str, scale: str) -> Run:
         """The run as it is trained at a scale.
@@ -103,7 +104,9 @@ def read(path: Path = Path("params.yaml")) -> Params:
         raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
     except yaml.YAMLError as fault:
         raise Error(f"{path}: not YAML ({' '.join(str(fault).split())})") from fault
-    top = _checked(content, {field.name: Any for field in dataclasses.fields(Params)}, f"{path}: ", required=True)
+    fields = {field.name: field.default for field in dataclasses.fields(Params)}
+    required = [name for name, default in fields.items() if default is dataclasses.MISSING]
+    top = _checked(content, dict.fromkeys(fields, Any), f"{path}: ", required)
     runs = {}
     for name, entry in _mapping(top["runs"], f"{path}: runs").items():
         where = f"{path}: runs.{name}"
@@ -118,6 +121,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
         seeds=_value(top["seeds"], tuple[int, ...], f"{path}: seeds"),
         runs=runs,
         scale_settings=scales,
+        figures=_value(top["figures"], tuple[str, ...], f"{path}: figures") if top.get("figures") else (),
     )
     for scale in params.scales:
         for row in params.rows:
@@ -177,12 +181,12 @@ def _mapping(content: Any, where: str) -> dict[str, Any]:
     return content
 
 
-def _checked(content: Any, kinds: Mapping[str, Any], where: str, required: bool = False) -> dict[str, Any]:
+def _checked(content: Any, kinds: Mapping[str, Any], where: str, required: Sequence[str] = ()) -> dict[str, Any]:
     entries = _mapping(content, where.rstrip(".: "))
     for name in entries:
         if name not in kinds:
             raise Error(f"{where}{name}: unknown key; known: {', '.join(kinds)}")
-    if missing := [name for name in kinds if required and name not in entries]:
+    if missing := [name for name in required if name not in entries]:
         raise Error(f"{where}the key {missing[0]!r} is missing")
     return {name: _value(value, kinds[name], f"{where}{name}") for name, value in entries.items()}
 

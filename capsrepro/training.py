@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from capsrepro import evaluation, files, losses, models, routing
+from capsrepro import files, losses, models, signals
 from capsrepro.backups import Backups
 from capsrepro.closure import closure
 from capsrepro.data.batches import Batch, Dataset, Stream
-from capsrepro.errors import Error
+from capsrepro.keeper import Keeper, steps_done
 from capsrepro.params import Run
 
 LOWEST_RATE = 1e-6
-# Keras puts the output's name in front where there are several.
-NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
-STOP = "stop_accuracy_pct"  # the column of the accuracy that ends a training
 PROBE = 32  # training images, undistorted, that the routing is looked at with after each interval
-PASSES = 5  # of routing, as many as Figure A.1 tells of
 ROOT = Path(__file__).parents[1]
 
 
@@ -63,11 +58,11 @@ def train(
     Raises:
         Error: another process trains here, or the loss is no longer finite; the last good backup stays.
     """
-    with files.locked(state, "training"):
+    with files.locked(state, "training"), signals.noted() as asked:
         make_deterministic(seed)
         model = compiled(run, dataset, seed)
         probe = dataset.batch(np.arange(min(PROBE, len(dataset)))).images if run.routing else None
-        keeper = Keeper(backups(run, dataset, seed, state), run, stop, probe)
+        keeper = Keeper(backups(run, dataset, seed, state), run, stop, probe, asked)
         first, record = keeper.backups.restore(model)
         keeper.history, keeper.seconds = record.get("history", []), record.get("seconds", 0.0)
         if not keeper.stopped:
@@ -194,79 +189,13 @@ class Steps(keras.utils.PyDataset):
         return tensors(self.stream.batch(self.start + item), self.stream.dataset.classes, decoder=self.decoder)
 
 
-class Keeper(keras.callbacks.Callback):
-    """Keeps a backup and a line of history at the end of each interval, and ends the training where it is to end."""
-
-    def __init__(self, kept: Backups, run: Run, stop: Dataset | None, probe: Any = None) -> None:
-        """Takes where backups go, the run, the split that ends it, and images to look at the routing with."""
-        super().__init__()
-        self.probe = probe
-        self.backups = kept
-        self.run = run
-        self.stop = stop
-        self.history: list[dict[str, float]] = []
-        self.seconds = 0.0
-        self._began = 0.0
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the last interval reached the accuracy that ends the training (section 5.2 of the paper)."""
-        return self.run.stop_pct is not None and any(line[STOP] >= self.run.stop_pct for line in self.history[-1:])
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock."""
-        self._began = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the loss, which Keras averages over the interval: once not finite, it stays so."""
-        check_finite(logs["loss"], steps_done(self.model), self.backups.folder)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes the backup."""
-        self.seconds += time.perf_counter() - self._began
-        step = steps_done(self.model)
-        line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)}
-        if self.probe is not None:
-            changes = logit_changes(self.model, self.probe)
-            line |= {f"logit_change_{number}": change for number, change in enumerate(changes, 1)}
-        if self.run.stop_pct is not None and self.stop is not None:
-            line[STOP] = 100.0 - evaluation.evaluate(self.model, self.stop).error_pct
-        self.history.append(line)
-        self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
-        self.model.stop_training = self.stopped
-
-
-def steps_done(model: keras.Model) -> int:
-    """How many updates are behind a compiled model's weights, on however many devices they are."""
-    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-
-
-def named(logs: Mapping[str, Any]) -> dict[str, float]:
-    """What Keras logs, under names that do not depend on whether there is a decoder; `loss` is the total."""
-    return {NAMES.get(name, name): float(value) for name, value in logs.items()}
-
-
-def logit_changes(model: keras.Model, images: Any) -> list[float]:
-    """What each of `PASSES` passes of routing would change the logits of a CapsNet by; see `routing.logit_changes`."""
-    digit = model.get_layer("digit_capsules")
-    primary = keras.Model(model.input["image"], digit.input)(images)
-    votes = keras.ops.cast(digit.votes(primary), "float32")
-    return [float(change) for change in routing.logit_changes(votes, digit.bias, PASSES, digit.leaky)]
-
-
-def check_finite(loss: float, step: int, kept: Path | None) -> None:
-    """Stops a training that has diverged.
-
-    Raises:
-        Error: the loss is not finite; `kept` is where the last good weights are.
-    """
-    if not np.isfinite(loss):
-        raise Error(f"step {step}: the loss is {loss}; the last good weights are in {kept or 'none'}")
-
-
 def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int, int]]:
     """The stretches of training still to do: whole intervals, then what is left of the last one."""
     whole = steps - steps % interval
+    if first < whole and first % interval:  # it was stopped by a signal
+        boundary = first + interval - first % interval
+        yield first, boundary, boundary - first
+        first = boundary
     if first < whole:
         yield first, whole, interval
     if max(first, whole) < steps:

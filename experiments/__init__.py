@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.errors import Error
+from capsrepro.errors import Error, Stopped
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,9 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except OSError as fault:
         remedy = "free some space and run it again" if fault.errno == errno.ENOSPC else "mend that and run it again"
         sys.exit(f"error: {fault}; {remedy}")
+    except Stopped as stop:
+        print(f"stopped: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.signal)  # 130 after Ctrl-C, 143 after SIGTERM, as a shell has it
     except KeyboardInterrupt:
         sys.exit(130)
 

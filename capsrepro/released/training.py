@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from capsrepro import checkpoints, files, losses, training
+from capsrepro import checkpoints, files, keeper, losses, training
 from capsrepro.data.batches import Dataset, Stream
 from capsrepro.errors import Error
 from capsrepro.params import Run
@@ -98,8 +98,8 @@ class Saver(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Writes the summaries; the step is the number of updates before this one, as in the released code."""
-        step = training.steps_done(self.model) - 1
-        training.check_finite(logs["loss"], step, newest(self.folder))
+        step = keeper.steps_done(self.model) - 1
+        keeper.check_finite(logs["loss"], step, newest(self.folder))
         self.summaries.scalars(step, tower(logs, self.run.batch_size))
         if self.pictures:
             inputs, truths = training.tensors(
@@ -109,7 +109,7 @@ class Saver(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the checkpoint and removes the oldest."""
-        self.save(self.model, training.steps_done(self.model))
+        self.save(self.model, keeper.steps_done(self.model))
 
     def save(self, model: keras.Model, step: int) -> Path:
         """Writes `model.ckpt-STEP` and TensorFlow's note of the newest."""
@@ -124,7 +124,7 @@ class Saver(keras.callbacks.Callback):
 
 def tower(logs: dict[str, float], batch_size: int) -> dict[str, float]:
     """A batch's losses and counts, from what Keras logs, under the released code's tags."""
-    values = training.named(logs)
+    values = keeper.named(logs)
     tags = {
         "total_loss_1": values["loss"],
         "batch_classification_cost": values.get("classification_loss", values["loss"]),

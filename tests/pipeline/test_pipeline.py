@@ -69,7 +69,7 @@ def _clone(clone: Path, hashes: dict[str, str]) -> Path:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
     for kind in ("metrics", "provenance", "history"):
-        for old in (clone / "results" / "quick" / kind).glob("mnist-*"):
+        for old in (clone / "results" / "quick" / kind).glob("*-seed*"):
             old.unlink()
     (clone / "dvc.lock").unlink(missing_ok=True)
     table = clone / "capsrepro" / "sources" / "published.py"
@@ -79,7 +79,7 @@ def _clone(clone: Path, hashes: dict[str, str]) -> Path:
         text = text.replace(published, hashes[name])
     table.write_text(text)
     params = yaml.safe_load((clone / "params.yaml").read_text())
-    params |= {"scales": ["quick"], "rows": list(ROWS), "seeds": [0]}
+    params |= {"scales": ["quick"], "rows": list(ROWS), "seeds": [0], "figures": []}
     small = {"steps": 6, "decay_steps": 5, "checkpoint_steps": 4}
     params["scale_settings"]["quick"] = {
         ROWS[0]: small | {"conv_channels": [2, 2, 2], "dense_units": [4, 4]},
@@ -103,7 +103,9 @@ def first(clones: list[Path]) -> str:
 
 def test_everything_runs_once_and_leaves_a_table(clones: list[Path], first: str) -> None:
     stages = {"fetch", *(f"{stage}@quick-{row}-0" for stage in ("train", "evaluate") for row in ROWS)}
-    assert set(ran(first)) == stages | {"table@quick", "table@full", "table@paper"}
+    stages |= {f"build@quick-{name}" for name in ("affnist", "expanded", "multimnist")} | {"figures-data"}
+    stages |= {f"{stage}@{scale}" for stage in ("table", "report") for scale in ("quick", "full", "paper")}
+    assert set(ran(first)) == stages
     table = (clones[0] / "results" / "quick" / "table.md").read_text()
     assert table.count("| quick") == 2
     assert "not run" in table

@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 # A module imports only modules above it; a package stands below its modules. `sources` is above `data`, which verifies
 # what it reads, and `intervals` above `evaluation` and `verdicts`, which use Wilson's. Some are still to be written.
 ORDER = """
-    errors files closure paths reasons intervals params paper
+    errors files signals closure paths reasons intervals params paper
     sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
     verdicts
     data data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10 data.smallnorb
     data.svhn data.tfrecords data.records data.loading
-    routing convolution layers losses models checkpoints backups evaluation training provenance
+    routing convolution layers losses models checkpoints backups evaluation keeper training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
     tables scales
     report.records report.pictures report.content report.markdown report.page report

@@ -32,7 +32,7 @@ def test_settings_of_a_scale_replace_those_of_the_run(tmp_path: Path) -> None:
 
 def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
     known = params.read()
-    assert len(known.rows) == 5
+    assert len(known.rows) == 10
     for scale in ("quick", "full", "paper"):
         assert all(known.settings(row, scale).steps > 0 for row in known.rows)
     assert known.settings("mnist-capsnet-r3-recon", "paper").primary_types == 32

@@ -1,15 +1,16 @@
 """Training goes on exactly where it was stopped, and never from another training's backup."""
 
 import dataclasses
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, evaluation, files, models, training
+from capsrepro import checkpoints, evaluation, files, keeper, models, training
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
+from capsrepro.errors import Error, Stopped
 from capsrepro.params import Run
 
 CAPSNET = Run(
@@ -22,7 +23,7 @@ BASELINE = Run(
 )  # fmt: skip
 
 
-class Stopped(Exception):
+class Killed(Exception):
     """Stands in for a kill."""
 
 
@@ -42,7 +43,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def batch(self: training.Stream, number: int) -> Any:
         if number >= step:
-            raise Stopped
+            raise Killed
         return asked(self, number)
 
     monkeypatch.setattr(training.Stream, "batch", batch)
@@ -55,7 +56,7 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
     whole = train(run, data, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_at(5, patch)
-        with pytest.raises(Exception, match="Stopped"):
+        with pytest.raises(Exception, match="Killed"):
             train(run, data, tmp_path / "state")
     again = train(run, data, tmp_path / "state")
     assert (whole.resumed_at, again.resumed_at) == (0, 4)
@@ -220,3 +221,44 @@ def test_an_ensemble_is_one_network_whose_scores_are_the_sum(data: Mnist, tmp_pa
         models.classifier(fresh).predict_on_batch(images), models.classifier(both).predict_on_batch(images)
     )
     assert models.ensemble(members[:1]) is members[0]
+
+
+def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
+    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an interval, too; the weights are those of an uninterrupted training."""
+    whole = train(CAPSNET, data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        asked = training.Stream.batch
+
+        def batch(self: training.Stream, number: int) -> Any:
+            if number == 3:
+                signal.raise_signal(signal.SIGTERM)
+            return asked(self, number)
+
+        patch.setattr(training.Stream, "batch", batch)
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(Stopped, match=r"step \d is saved in .*; the next start goes on there") as stop:
+            train(CAPSNET, data, tmp_path / "state")
+        assert stop.value.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == before
+    again = train(CAPSNET, data, tmp_path / "state")
+    assert again.resumed_at > 0
+    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+    assert [line["step"] for line in again.history] == [2, 4, 6, 7]
+
+
+def test_a_training_that_stays_at_chance_is_given_up() -> None:
+    run = dataclasses.replace(CAPSNET, batch_size=128, checkpoint_steps=100)
+    guessing = [{"step": 100.0 * number, "right": 0.1135} for number in range(1, 4)]  # always the most frequent digit
+    with pytest.raises(
+        Error, match=r"step 300: training accuracy stays at chance \(11.3 %, 11.3 %, 11.3 %; chance is 10.0 %"
+    ):
+        keeper.check_above_chance(guessing, run, 10)
+    keeper.check_above_chance(guessing[:2], run, 10)  # too early to say
+    keeper.check_above_chance([*guessing[:2], {"step": 300.0, "right": 0.13}], run, 10)
+    keeper.check_above_chance(guessing, dataclasses.replace(run, checkpoint_steps=10), 10)
+    pairs = dataclasses.replace(run, data="multimnist", shift=4)  # chance is one of 45 pairs of classes
+    keeper.check_above_chance(guessing, pairs, 10)
+    with pytest.raises(Error, match=r"chance is 2.2 %"):
+        keeper.check_above_chance([{**line, "right": 0.022} for line in guessing], pairs, 10)

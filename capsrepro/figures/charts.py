@@ -1,0 +1,164 @@
+"""The paper's Figures A.1 and A.2, drawn from histories of training, and the confusion matrix."""
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from capsrepro.errors import Error
+from capsrepro.figures.answers import Answers, confusions
+from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
+
+CHANGES = tuple(f"logit_change_{number}" for number in range(1, 6))  # columns of a CapsNet's history
+LOSS, RATE = "classification_loss", "learning_rate"  # of one with a decoder
+PAPER = {2: 0.007, 5: 1e-5}  # pass of routing: the mean change of its logits after 500 epochs (Appendix A)
+
+_COLOURS = {1: "#b35806", 3: "#2166ac"}  # by routing iterations; told apart by those who do not see red and green
+_MARGIN = 8  # pixels, as on a sheet
+_PALE, _FAINT = "#555555", "#c8c8c8"
+
+
+def history(path: Path, *columns: str) -> pandas.DataFrame:
+    """Reads what a training with one network left, a line for each interval of it.
+
+    Raises:
+        Error: the file is not readable, or one of `columns` is not in it or is empty: older trainings had fewer.
+    """
+    try:
+        frame = pandas.read_csv(path)
+    except (OSError, ValueError) as fault:
+        raise Error(f"{path}: no history of a training ({fault}); train again") from fault
+    if missing := [name for name in ("step", *columns) if name not in frame or frame[name].isna().all()]:
+        raise Error(f"{path}: no column {', '.join(missing)}; train again")
+    return frame
+
+
+@style()
+def figure_a1(frame: pandas.DataFrame, trained: str) -> Figure:
+    """How much each pass of routing changes its logits: over the training, and at its end beside the paper's.
+
+    Args:
+        frame: `step` and `CHANGES`.
+        trained: what was trained, for the title: `MNIST, 3 routing iterations`.
+    """
+    note = (
+        "Mean of |b after the pass - b before it| over some training images, all classes and all input capsules. "
+        "Passes beyond those that the network was trained with are looked at all the same. The paper's are those after "
+        "500 epochs."
+    )
+    figure = _page(f"Figure A.1: change of the routing logits per pass ({trained})", note, 460)
+    over, final = _axes(figure, 80, 95, 420, 290), _axes(figure, 585, 95, 200, 290)
+    for number, (name, colour) in enumerate(zip(CHANGES, _shades(len(CHANGES)), strict=True), 1):
+        over.plot(frame["step"], frame[name], color=colour, marker="o", markersize=3, label=f"pass {number}")
+    passes = range(1, 1 + len(CHANGES))
+    final.plot(passes, frame[list(CHANGES)].iloc[-1], color="black", marker="o", label="here")
+    final.plot([*PAPER], [*PAPER.values()], "D", color=FIRST, label="paper")
+    over.set(xlabel="training step", ylabel="mean change of the logits", title="during training")
+    over.legend(ncols=len(CHANGES), loc="upper center", bbox_to_anchor=(0.5, -0.13), columnspacing=1, handlelength=1.4)
+    at = int(frame["step"].iloc[-1])
+    final.set(xlabel="pass of routing", title=f"at the end, step {at:,}", xticks=[*passes])
+    final.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, columnspacing=1, handlelength=1.4)
+    for axes in (over, final):
+        _logarithmic(axes)
+    return figure
+
+
+@style()
+def figure_a2(frames: Mapping[int, pandas.DataFrame], data: str) -> Figure:
+    """The training loss of networks that differ in how often they route.
+
+    Args:
+        frames: by routing iterations; `step`, `RATE` and `LOSS`.
+        data: the data set, for the title.
+    """
+    paper = " (paper: CIFAR-10)" if data != "CIFAR-10" else ""
+    title = f"Figure A.2: training loss on {data}{paper}, {' and '.join(map(str, frames))} iterations"
+    note = (
+        "The classification loss (margin loss) alone, without what the decoder adds; each point is the mean over the "
+        "training steps since the point before it."
+    )
+    if len({tuple(frame[["step", RATE]].iloc[0]) for frame in frames.values()}) > 1:
+        note += " The learning rates fall at different speeds: the trainings differ in more than routing."
+    figure = _page(title, note, 430)
+    axes = _axes(figure, 80, 80, 700, 290)
+    for iterations, frame in frames.items():
+        name = f"{iterations} iteration{'s' * (iterations != 1)}"
+        colour = _COLOURS.get(iterations)
+        axes.plot(frame["step"], frame[LOSS], color=colour, marker="o", markersize=3, label=name)
+    axes.set(xlabel="training step", ylabel="classification loss")
+    axes.legend()
+    _logarithmic(axes)
+    return figure
+
+
+@style()
+def confusion(given: Answers, data: str) -> Figure:
+    """How often each class was taken for each other, labels down; beside each row how many of its class are wrong.
+
+    Args:
+        given: answers on a whole test split.
+        data: the data set, for the title.
+    """
+    counts = confusions(given)
+    classes, pairs = len(counts), given.labels.shape[1] > 1
+    note = f"Row: the label. Column: what the network takes it for. {given.right.sum():,} of {len(given.right):,} "
+    note += f"{'pairs' if pairs else 'images'} are right."
+    if pairs:
+        note += (
+            " Each of their digits is counted. Where both of a pair are wrong, nothing says which was taken for which: "
+            "the four possibilities count half each."
+        )
+    figure = _page(f"Confusion matrix: {data} test set, 3 routing iterations", note, 700)
+    axes = _axes(figure, 60, 115, 570, 570)
+    mistakes = np.where(np.eye(classes, dtype=bool), np.nan, counts)
+    most = max(float(np.nanmax(mistakes)), 1.0)
+    axes.imshow(mistakes, LinearSegmentedColormap.from_list("mistakes", ["white", FIRST]), vmin=0, vmax=most)
+    for (row, column), count in np.ndenumerate(counts):
+        colour, weight = "black" if count else _FAINT, "bold" if row == column else "normal"
+        axes.text(column, row, f"{count:g}", ha="center", va="center", size=9, color=colour, weight=weight)
+    for row, (total, right) in enumerate(zip(counts.sum(axis=1), counts.diagonal(), strict=True)):
+        text = f"{total - right:g} of {total:g} wrong"
+        axes.text(classes - 0.3, row, text, ha="left", va="center", size=9, color=_PALE)
+    axes.set(xticks=range(classes), yticks=range(classes), xlabel="predicted", ylabel="label")
+    axes.xaxis.set(label_position="top", ticks_position="top")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def _page(title: str, note: str, height: int) -> Figure:
+    """An empty figure 800 pixels wide with a title and a note, which look as on `drawing.sheet`."""
+    figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
+    left = _MARGIN / WIDTH
+    figure.text(left, 1 - _MARGIN / height, title, va="top", size=12, weight="bold")
+    for place, line in enumerate(textwrap.wrap(note, 122)):
+        figure.text(left, 1 - (_MARGIN + 26 + 14 * place) / height, line, va="top", size=8.5, color=_PALE)
+    return figure
+
+
+def _axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
+    """Axes over exactly these pixels."""
+    across, down = (float(side) * DPI for side in figure.get_size_inches())
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Makes the scale of y logarithmic, with plain numbers at as many places as there is room for."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    places = [1] if high > 100 * low else [1, 2, 5] if high > 10 * low else [*range(1, 10)]
+    axes.yaxis.set(major_locator=LogLocator(subs=places), major_formatter="{x:g}", minor_locator=NullLocator())
+
+
+def _shades(count: int) -> list[tuple[float, ...]]:
+    """Colours from dark to light that keep their order when printed in grey."""
+    return [colormaps["viridis"](place) for place in np.linspace(0, 0.88, count)]

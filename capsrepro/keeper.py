@@ -1,0 +1,123 @@
+"""What watches a training: it keeps backups and a history, and ends the training where it is to end."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from capsrepro import evaluation, routing
+from capsrepro.backups import Backups
+from capsrepro.data.batches import Dataset
+from capsrepro.errors import Error, Stopped
+from capsrepro.params import Run
+
+# Keras puts the output's name in front where there are several.
+NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
+STOP = "stop_accuracy_pct"  # the column of the accuracy that ends a training
+PATIENCE, LEARNING = 3, 30_000  # intervals, and images in them, at chance before a training is given up
+PASSES = 5  # of routing, as many as Figure A.1 tells of
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps a backup and a line of history at the end of each interval, and ends the training where it is to end."""
+
+    def __init__(self, kept: Backups, run: Run, stop: Dataset | None, probe: Any, asked: list[int]) -> None:
+        """Takes where backups go, the run, the split that ends it, images to probe the routing with, and signals."""
+        super().__init__()
+        self.probe = probe
+        self.asked = asked
+        self.backups = kept
+        self.run = run
+        self.stop = stop
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self._began = 0.0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last interval reached the accuracy that ends the training (section 5.2 of the paper)."""
+        return self.run.stop_pct is not None and any(line[STOP] >= self.run.stop_pct for line in self.history[-1:])
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Looks at the loss, which Keras averages over the interval: once not finite, it stays so."""
+        step = steps_done(self.model)
+        check_finite(logs["loss"], step, self.backups.folder)
+        if self.asked:
+            self.seconds += time.perf_counter() - self._began
+            self._save(step)
+            raise Stopped(self.asked[0], f"step {step} is saved in {self.backups.folder}; the next start goes on there")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the backup."""
+        self.seconds += time.perf_counter() - self._began
+        step = steps_done(self.model)
+        line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)}
+        if self.probe is not None:
+            changes = logit_changes(self.model, self.probe)
+            line |= {f"logit_change_{number}": change for number, change in enumerate(changes, 1)}
+        if self.run.stop_pct is not None and self.stop is not None:
+            line[STOP] = 100.0 - evaluation.evaluate(self.model, self.stop).error_pct
+        self.history.append(line)
+        self._save(step)
+        check_above_chance(self.history, self.run, self.model.output["scores"].shape[-1])
+        self.model.stop_training = self.stopped
+
+    def _save(self, step: int) -> None:
+        self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
+
+
+def steps_done(model: keras.Model) -> int:
+    """How many updates are behind a compiled model's weights, on however many devices they are."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def named(logs: Mapping[str, Any]) -> dict[str, float]:
+    """What Keras logs, under names that do not depend on whether there is a decoder; `loss` is the total."""
+    return {NAMES.get(name, name): float(value) for name, value in logs.items()}
+
+
+def logit_changes(model: keras.Model, images: Any) -> list[float]:
+    """What each of `PASSES` passes of routing would change the logits of a CapsNet by; see `routing.logit_changes`."""
+    digit = model.get_layer("digit_capsules")
+    primary = keras.Model(model.input["image"], digit.input)(images)
+    votes = keras.ops.cast(digit.votes(primary), "float32")
+    return [float(change) for change in routing.logit_changes(votes, digit.bias, PASSES, digit.leaky)]
+
+
+def check_finite(loss: float, step: int, kept: Path | None) -> None:
+    """Stops a training that has diverged.
+
+    Raises:
+        Error: the loss is not finite; `kept` is where the last good weights are.
+    """
+    if not np.isfinite(loss):
+        raise Error(f"step {step}: the loss is {loss}; the last good weights are in {kept or 'none'}")
+
+
+def check_above_chance(history: Sequence[Mapping[str, float]], run: Run, classes: int) -> None:
+    """Stops a training that learns nothing, the well-known "10 % on some GPUs", instead of going on for hours.
+
+    It learns nothing if in each of the last `PATIENCE` intervals, of at least `LEARNING` images together, it was right
+    less often than 1.2 times chance: more than the share of the most frequent digit, which a constant answer gets.
+
+    Raises:
+        Error: so it is; the message says what was seen.
+    """
+    last = history[-PATIENCE:]
+    digits = 2 if run.data == "multimnist" else 1
+    chance = 1.0 / math.comb(classes, digits)
+    enough = len(last) == PATIENCE and PATIENCE * run.checkpoint_steps * run.batch_size >= LEARNING
+    if enough and all(line["right"] <= 1.2 * chance for line in last):
+        seen = ", ".join(f"{100 * line['right']:.1f} %" for line in last)
+        raise Error(
+            f"step {last[-1]['step']:g}: training accuracy stays at chance ({seen}; chance is {100 * chance:.1f} %); "
+            "look at the data and the backend, or lower learning_rate"
+        )

@@ -1,0 +1,80 @@
+"""Draws the paper's figures, of trained networks, into results/SCALE/figures as PNG and PDF."""
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+from capsrepro.errors import Error
+from experiments import run
+
+ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
+FILES = {"3": "figure3", "4": "figure4", "5": "figure5", "a1": "figure-a1", "a2": "figure-a2"}
+FILES |= {name: name for name in ("confusion", "confusion-multimnist")}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Draws all that is wanted, then writes it."""
+    from capsrepro.figures import charts, drawing, reconstructions
+
+    network = functools.cache(functools.partial(restored, arguments))
+    past = functools.partial(history, arguments)
+    losses = (charts.RATE, charts.LOSS)
+    draw = {
+        "3": lambda: reconstructions.figure3(*network(THRICE)),
+        "4": lambda: reconstructions.figure4(*network(THRICE)[:2]),
+        "5": lambda: reconstructions.figure5(*network(PAIRS)),
+        "a1": lambda: charts.figure_a1(past(THRICE, *charts.CHANGES), "MNIST, 3 routing iterations"),
+        "a2": lambda: charts.figure_a2({1: past(ONCE, *losses), 3: past(THRICE, *losses)}, "MNIST"),
+        "confusion": lambda: charts.confusion(network(THRICE)[2], "MNIST"),
+        "confusion-multimnist": lambda: charts.confusion(network(PAIRS)[2], "MultiMNIST"),
+    }
+    drawn = {name: draw[name]() for name in dict.fromkeys(arguments.only or FILES)}
+    for name, figure in drawn.items():
+        path = Path("results", arguments.scale, "figures", f"{FILES[name]}.png")
+        drawing.save(figure, path, path.with_suffix(".pdf"))
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB, and as PDF", flush=True)
+
+
+def restored(arguments: argparse.Namespace, name: str) -> tuple[Any, Any, Any]:
+    """A run's trained network, its test split, one pair for each digit of MultiMNIST, and what it answers on that."""
+    from capsrepro import checkpoints, models, params, training
+    from capsrepro.data import loading
+    from capsrepro.figures import answers
+
+    settings = params.read(arguments.params).settings(name, arguments.scale)
+    weights = there(arguments, name, "weights")
+    training.share_gpus()
+    dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", arguments.data, arguments.scale)
+    model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
+    checkpoints.load_weights(model, weights)
+    return model, dataset, answers.answers(model, dataset)
+
+
+def history(arguments: argparse.Namespace, name: str, *columns: str) -> Any:
+    """What a run's training left, as a DataFrame."""
+    from capsrepro.figures import charts
+
+    return charts.history(there(arguments, name, "history"), *columns)
+
+
+def there(arguments: argparse.Namespace, name: str, kind: str) -> Path:
+    """A file of a run; an Error that says how to make it."""
+    from capsrepro import paths
+
+    path: Path = getattr(paths.Run(arguments.scale, name, arguments.seed), kind)
+    if not path.is_file():
+        command = f"python -m experiments.train {name} --scale {arguments.scale} --seed {arguments.seed}"
+        raise Error(f"{path}: not there; run `{command}` or add {name} to `rows` and run `dvc repro`")
+    return path
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"of {', '.join(FILES)}")
+    parser.add_argument("--scale", default="quick", help="whose networks are drawn, and whose figures these are")
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
+    run(main, parser)

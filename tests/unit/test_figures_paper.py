@@ -1,0 +1,447 @@
+"""The paper's figures: what is drawn is what the network draws and answers, chosen by rule; files come out the same."""
+
+import argparse
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import matplotlib
+import numpy as np
+import pandas
+import pytest
+import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from capsrepro import checkpoints, evaluation, models
+from capsrepro.data import loading
+from capsrepro.data.batches import Dataset
+from capsrepro.data.mnist import Mnist
+from capsrepro.data.multimnist import MultiMnist
+from capsrepro.errors import Error
+from capsrepro.figures import answers, charts, drawing, reconstructions
+from capsrepro.figures.answers import Answers
+from capsrepro.params import Run
+from experiments import paper_figures as command
+
+TINY = {"conv_channels": (4,), "primary_types": 1, "dense_units": (8, 8)}
+CAPSNET = Run("mnist", "capsnet", routing=3, reconstruction=True, **TINY)
+
+Digits = tuple[np.ndarray, np.ndarray]
+
+
+def built(dataset: Dataset) -> keras.Model:
+    return models.build(CAPSNET, dataset.image_shape, digits=dataset.digits)
+
+
+def answered(dataset: Dataset, wrong: list[int], to: list[int]) -> Answers:
+    """All is right but that the first digit of the examples `wrong` is taken for the classes `to`; 9 down are next."""
+    labels = dataset.batch(np.arange(len(dataset))).labels
+    predicted = labels.astype(np.int64).copy()
+    predicted[wrong, 0] = to
+    scores = np.repeat(np.arange(10, dtype=np.float32)[None] / 100, len(labels), axis=0)
+    np.put_along_axis(scores, predicted, 0.9, axis=1)
+    return Answers(labels, predicted, scores)
+
+
+def drawn(figure: Figure) -> list[np.ndarray]:
+    """What each axes shows, in reading order; white is NaN."""
+    return [np.ma.filled(axes.images[0].get_array(), np.nan) for axes in figure.axes]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def past(path: Path, steps: int = 4, **columns: float) -> pandas.DataFrame:
+    """Writes a history in which column `x` is `x / step`."""
+    lines = [
+        {"member": 0, "step": step, **{name: value / step for name, value in columns.items()}}
+        for step in range(100, 100 * steps + 1, 100)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame(lines).to_csv(path, index=False)
+    return charts.history(path, *columns)
+
+
+@pytest.fixture(scope="module")
+def mnist(digits: Digits) -> Mnist:
+    return Mnist(digits[0][:40], digits[1][:40], name="mnist", sha256="x", shift=0)
+
+
+@pytest.fixture(scope="module")
+def pairs(digits: Digits) -> MultiMnist:
+    return MultiMnist(digits[0][:40], digits[1][:40], name="pairs", sha256="x", pairs=1)
+
+
+@pytest.fixture(scope="module")
+def single(mnist: Mnist) -> keras.Model:
+    return built(mnist)
+
+
+@pytest.fixture(scope="module")
+def double(pairs: MultiMnist) -> keras.Model:
+    return built(pairs)
+
+
+@pytest.fixture
+def changes(tmp_path: Path) -> pandas.DataFrame:
+    return past(tmp_path / "changes.csv", **{name: 10.0**-place for place, name in enumerate(charts.CHANGES)})
+
+
+@pytest.fixture
+def losses(tmp_path: Path) -> dict[int, pandas.DataFrame]:
+    return {
+        1: past(tmp_path / "once.csv", classification_loss=2.0, learning_rate=0.1),
+        3: past(tmp_path / "thrice.csv", 6, classification_loss=1.0, learning_rate=0.1),
+    }
+
+
+# Answers
+
+
+@pytest.mark.parametrize("kind", ["single", "double"])
+def test_answers_are_those_that_the_evaluation_counts(kind: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(kind)
+    dataset = request.getfixturevalue("mnist" if kind == "single" else "pairs")
+    given = answers.answers(model, dataset, batch_size=7)
+    assert (~given.right).sum() == evaluation.evaluate(model, dataset).wrong
+    assert np.array_equal(given.labels, dataset.batch(np.arange(40)).labels)
+    assert given.predicted.shape == given.labels.shape
+    assert np.array_equal(given.predicted[:, 0], given.scores.argmax(axis=1))
+
+
+def test_a_digit_counts_once_however_a_pair_was_confused() -> None:
+    labels = np.array([[0, 1], [0, 1], [2, 3], [2, 3]])
+    predicted = np.array([[1, 0], [0, 2], [2, 3], [0, 1]])  # right, 1 for 2, right, both wrong
+    counts = answers.confusions(Answers(labels, predicted, np.zeros((4, 4))))
+    assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0.5, 0.5, 1, 0], [0.5, 0.5, 0, 1]]
+
+
+# Figure 3
+
+
+def test_figure3_shows_the_first_right_ones_and_each_of_the_first_wrong_ones_twice(
+    single: keras.Model, mnist: Mnist
+) -> None:
+    given = answered(mnist, [1, 3, 20, 30, 35], [8, 9, 7, 4, 4])
+    figure = reconstructions.figure3(single, mnist, given)
+    columns = [[0, 2, 4, 5, None, 1, 1, 3, 3], [6, 7, 8, 9, None, 20, 20, 30, 30]]
+    triples = [text for text in texts(figure) if text.startswith("(")]
+    expected, shown = [], drawn(figure)
+    for band, numbers in enumerate(columns):
+        for column, number in enumerate(numbers):
+            above, below = shown[18 * band + column], shown[18 * band + 9 + column]
+            if number is None:
+                assert np.isnan(above).all()
+                assert np.isnan(below).all()
+                continue
+            label, prediction = given.labels[number, 0], given.predicted[number, 0]
+            assert (label == prediction) == (column < 4)
+            asked = prediction if column in {6, 8} else label
+            expected.append(f"({label}, {prediction}, {asked})")
+            digit = mnist.batch(np.array([number])).images
+            assert np.array_equal(above, digit[0, ..., 0])
+            alone = single.predict_on_batch({"image": digit, "mask": np.eye(10)[[[asked]]]})["reconstruction"]
+            assert np.allclose(below.ravel(), alone.ravel(), atol=1e-6)
+    assert triples == expected
+    assert "right on 35 of 40" in " ".join(texts(figure)[1:4])
+
+
+def test_figure3_of_a_network_with_one_mistake_leaves_the_rest_white(single: keras.Model, mnist: Mnist) -> None:
+    figure = reconstructions.figure3(single, mnist, answered(mnist, [3], [9]))
+    white = [np.isnan(image).all() for image in drawn(figure)]
+    assert white[5:9] == [False, False, True, True]
+    assert white[18:27] == [False] * 4 + [True] * 5
+
+
+# Figure 4
+
+
+def test_the_middle_of_a_strip_is_the_reconstruction_as_it_is(single: keras.Model, mnist: Mnist) -> None:
+    batch = mnist.batch(np.arange(3))
+    plain = reconstructions.draw(single, batch.images, batch.labels)[:, 0]
+    moved = reconstructions.perturbed(single, mnist, [0, 1, 2])
+    assert moved.shape == (3, 16, 11, 28, 28)
+    assert np.allclose(moved[:, :, 5], plain[:, None], atol=1e-6)
+    assert np.ptp(moved, axis=2).max(axis=(2, 3)).min() > 0  # each dimension changes each digit
+
+
+def test_a_dimension_is_moved_by_a_quarter_at_the_end_of_its_strip(single: keras.Model, mnist: Mnist) -> None:
+    label = mnist.labels[4]
+    encoder = keras.Model(single.input["image"], single.get_layer("digit_capsules").output)
+    capsule = encoder.predict_on_batch(mnist.batch(np.array([4])).images)[0, label]
+    masked = np.zeros((1, 1, 160), np.float32)
+    masked[0, 0, 16 * label : 16 * label + 16] = capsule
+    masked[0, 0, 16 * label + 6] += 0.25
+    expected = single.get_layer("reconstruction").predict_on_batch(masked).reshape(28, 28)
+    assert np.allclose(reconstructions.perturbed(single, mnist, [4])[0, 6, -1], expected, atol=1e-6)
+    assert np.allclose(reconstructions.OFFSETS, [-0.25 + 0.05 * place for place in range(11)])
+
+
+def test_figure4_has_the_dimension_that_changes_most_of_six_digits_and_all_of_one(
+    single: keras.Model, mnist: Mnist
+) -> None:
+    figure = reconstructions.figure4(single, mnist)
+    first = [list(mnist.labels).index(label) for label in range(6)]
+    moved = reconstructions.perturbed(single, mnist, [*first, 0])
+    most = np.square(moved[:6, :, -1] - moved[:6, :, 0]).sum(axis=(2, 3)).argmax(axis=1)
+    expected = [*moved[np.arange(6), most], *moved[6]]
+    assert len(figure.axes) == 6 + 16
+    for strip, images in zip(drawn(figure), expected, strict=True):
+        assert strip.shape == (28, 11 * 29 - 1)
+        gaps = np.arange(28, strip.shape[1], 29)
+        assert np.isnan(strip[:, gaps]).all()
+        assert np.allclose(np.delete(strip, gaps, axis=1).reshape(28, 11, 28).swapaxes(0, 1), images, atol=1e-6)
+    names = [axes.texts[0].get_text() for axes in figure.axes]
+    assert names[:6] == [f"digit {label}\ndim. {place + 1}" for label, place in enumerate(most)]
+    assert names[6:] == [f"dim. {place}" for place in range(1, 17)]
+    assert [text.get_text() for text in figure.axes[-1].texts[1:]] == [
+        *("−0.25", "−0.20", "−0.15", "−0.10", "−0.05", "0", "+0.05", "+0.10", "+0.15", "+0.20", "+0.25")
+    ]
+    assert "the first test image, a 7: all 16 dimensions" in texts(figure)
+
+
+# Figure 5
+
+
+def test_two_digits_are_drawn_in_two_colours_and_white_where_both_are() -> None:
+    digits = np.zeros((1, 2, 1, 3))
+    digits[0, 0, 0, :2] = digits[0, 1, 0, 1:] = 1
+    first, both, second = reconstructions.overlaid(digits)[0, 0]
+    assert first == pytest.approx([255 / 255, 157 / 255, 60 / 255])
+    assert second == pytest.approx([77 / 255, 184 / 255, 255 / 255])
+    assert both.tolist() == [1, 1, 1]
+
+
+def test_figure5_shows_right_pairs_mistakes_and_forced_ones(double: keras.Model, pairs: MultiMnist) -> None:
+    labels = pairs.batch(np.arange(40)).labels
+    others = [int(np.setdiff1d(np.arange(10), labels[number])[0]) for number in (2, 5, 6, 30, 31)]
+    given = answered(pairs, [2, 5, 6, 30, 31], others)
+    figure = reconstructions.figure5(double, pairs, given)
+    numbers = [0, 1, 3, 4, 7, 8, 9, 10, 2, 2, 5, 5, 6, 6, 30, 30, 0, 0, 1, 1, 3, 3, 4, 4]
+    titles = [text for text in texts(figure) if text.startswith(("R:(", "R:P", "R:*", "L:("))]
+    shown = iter(drawn(figure))
+    bands = [[list(itertools.islice(shown, 8)) for _ in range(3)] for _ in range(3)]
+    for place, number in enumerate(numbers):
+        title, below = titles[2 * place : 2 * place + 2]
+        mark, asked = title[2:-6], [int(title[-5]), int(title[-2])]
+        band, column = divmod(place, 8)
+        right, mistake, forced = (band == kind for kind in range(3))
+        assert below == f"L:({labels[number, 0]}, {labels[number, 1]})"
+        assert bool(given.right[number]) != mistake
+        assert mark == ("P:" if mistake and column % 2 else "*" if forced else "")
+        if right or not mark:
+            assert asked == list(labels[number])
+        elif mistake:
+            assert asked == list(given.predicted[number])  # what was right of it is in its place
+        else:
+            there = {*labels[number], *given.predicted[number]}
+            assert [digit in there for digit in asked] == [column % 2 == 0, False]
+            assert max(set(range(10)) - there) in asked  # the best scored of those that are not there
+        batch = pairs.batch(np.array([number]))
+        alone = reconstructions.draw(double, batch.images, np.array([asked]))
+        assert np.array_equal(bands[band][0][column], batch.images[0, ..., 0])
+        assert np.array_equal(bands[band][1][column], reconstructions.overlaid(batch.targets[..., 0])[0])
+        assert np.allclose(bands[band][2][column], reconstructions.overlaid(alone)[0], atol=1e-6)
+
+
+def test_figure5_of_a_network_that_makes_no_mistake_has_no_mistakes(double: keras.Model, pairs: MultiMnist) -> None:
+    figure = reconstructions.figure5(double, pairs, answered(pairs, [], []))
+    assert len(figure.axes) == 2 * 3 * 8
+    assert not [text for text in texts(figure) if "mistakes" in text]
+
+
+# Histories
+
+
+def test_figure_a1_draws_the_history_and_its_end_beside_the_papers_numbers(changes: pandas.DataFrame) -> None:
+    figure = charts.figure_a1(changes, "MNIST, 3 routing iterations")
+    over, final = figure.axes
+    assert [line.get_label() for line in over.lines] == [f"pass {number}" for number in range(1, 6)]
+    for name, line in zip(charts.CHANGES, over.lines, strict=True):
+        assert line.get_xdata().tolist() == [100, 200, 300, 400]
+        assert line.get_ydata().tolist() == changes[name].tolist()
+    here, paper = final.lines
+    assert here.get_ydata().tolist() == [changes[name].iloc[-1] for name in charts.CHANGES]
+    assert (list(paper.get_xdata()), list(paper.get_ydata())) == ([2, 5], [0.007, 1e-5])
+    assert (over.get_yscale(), final.get_yscale()) == ("log", "log")
+    assert "MNIST, 3 routing iterations" in texts(figure)[0]
+
+
+def test_figure_a2_draws_both_losses_and_says_that_it_is_of_mnist(losses: dict[int, pandas.DataFrame]) -> None:
+    figure = charts.figure_a2(losses, "MNIST")
+    once, thrice = figure.axes[0].lines
+    assert (once.get_label(), thrice.get_label()) == ("1 iteration", "3 iterations")
+    assert once.get_ydata().tolist() == losses[1]["classification_loss"].tolist()
+    assert thrice.get_xdata().tolist() == [100, 200, 300, 400, 500, 600]
+    assert "on MNIST (paper: CIFAR-10)" in texts(figure)[0]
+    assert "(paper" not in texts(charts.figure_a2(losses, "CIFAR-10"))[0]
+
+
+def test_figure_a2_says_when_the_learning_rates_differ(losses: dict[int, pandas.DataFrame]) -> None:
+    assert "speeds" not in " ".join(texts(charts.figure_a2(losses, "MNIST")))
+    losses[1]["learning_rate"] *= 2
+    assert "differ in more than routing" in " ".join(texts(charts.figure_a2(losses, "MNIST")))
+
+
+def test_a_history_without_the_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("member,step,loss,empty\n0,100,0.5,\n")
+    assert charts.history(path, "loss")["loss"].tolist() == [0.5]
+    with pytest.raises(Error, match=r"history.csv: no column logit_change_1, empty; train again"):
+        charts.history(path, "logit_change_1", "empty")
+    path.write_text("")
+    with pytest.raises(Error, match=r"history.csv: no history of a training"):
+        charts.history(path)
+
+
+# Confusion
+
+
+def test_the_confusion_matrix_counts_and_says_how_many_of_a_class_are_wrong(mnist: Mnist) -> None:
+    given = answered(mnist, [0, 17], [2, 2])  # the first two sevens
+    figure = charts.confusion(given, "MNIST")
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    counts = np.array(cells[:100]).reshape(10, 10)
+    sevens = int((mnist.labels == 7).sum())
+    assert (counts[7, 2], counts[7, 7], counts[2, 7]) == ("2", str(sevens - 2), "0")
+    assert cells[100 + 7] == f"2 of {sevens} wrong"
+    assert np.array_equal(counts.astype(float), answers.confusions(given))
+    faint = {text.get_color() for text in figure.axes[0].texts[:100] if text.get_text() == "0"}
+    assert len(faint) == 1
+    assert not faint & {text.get_color() for text in figure.axes[0].texts[:100] if text.get_text() != "0"}
+    assert "38 of 40 images are right" in texts(figure)[1]
+
+
+def test_the_confusion_matrix_of_pairs_says_how_both_wrong_are_counted(pairs: MultiMnist) -> None:
+    assert "count half" in " ".join(texts(charts.confusion(answered(pairs, [], []), "MultiMNIST")))
+
+
+# Files
+
+
+def written(figure: Figure) -> list[Text]:
+    """All text that is drawn; an axis also keeps labels for ticks that lie outside of it."""
+    found = [*figure.texts]
+    for axes in figure.axes:
+        found += axes.texts
+        if axes.axison:
+            found += [axes.title, axes.xaxis.label, axes.yaxis.label]
+            found += axes.get_legend().get_texts() if axes.get_legend() else []
+            for place, axis in enumerate((axes.xaxis, axes.yaxis)):
+                low, high = sorted(axis.get_view_interval())
+                found += [text for text in axis.get_ticklabels() if low <= text.get_position()[place] <= high]
+    return [text for text in found if text.get_text().strip()]
+
+
+@pytest.fixture
+def figures(single, double, mnist, pairs, changes, losses) -> list[Figure]:
+    given, both = answered(mnist, [1, 3, 20, 30], [8, 9, 7, 4]), answered(pairs, [2], [[0]])
+    losses[1]["learning_rate"] *= 2  # the longer note
+    return [
+        reconstructions.figure3(single, mnist, given),
+        reconstructions.figure4(single, mnist),
+        reconstructions.figure5(double, pairs, both),
+        charts.figure_a1(changes, "MNIST, 3 routing iterations"),
+        charts.figure_a2(losses, "MNIST"),
+        charts.confusion(given, "MNIST"),
+        charts.confusion(both, "MultiMNIST"),
+    ]
+
+
+def test_no_text_covers_another_or_leaves_the_figure(figures: list[Figure]) -> None:
+    for figure in figures:
+        with drawing.style():
+            FigureCanvasAgg(figure).draw()
+            boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in written(figure)]
+        assert figure.bbox.width == 800
+        inside = [box.x0 >= 0 and box.x1 <= 800 and box.y0 >= 0 and box.y1 <= figure.bbox.y1 for _, box in boxes]
+        assert all(inside), [name for (name, _), fits in zip(boxes, inside, strict=True) if not fits]
+        pairs_of = itertools.combinations(boxes, 2)
+        assert not [(one, other) for (one, box), (other, next_) in pairs_of if box.overlaps(next_)]
+
+
+# The command
+
+
+def arguments(*only: str) -> argparse.Namespace:
+    return argparse.Namespace(only=only, scale="quick", seed=0, params=Path("params.yaml"), data=Path("data"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist, pairs: MultiMnist) -> Path:
+    """A project whose networks are tiny and untrained, with what their trainings would have left."""
+    runs = {"mnist-capsnet-r1-recon": mnist, "mnist-capsnet-r3-recon": mnist, "multimnist-capsnet-r3-recon": pairs}
+    entry = {"model": "capsnet", "routing": 3, "reconstruction": True}
+    settings = {
+        name: {**entry, "data": "mnist" if dataset is mnist else "multimnist", "shift": 4}
+        for name, dataset in runs.items()
+    }
+    tiny = {name: list(value) if isinstance(value, tuple) else value for name, value in TINY.items()}
+    scale = {name: {**tiny, "test_pairs": 1000} for name in runs}
+    content = {"scales": ["quick"], "rows": [*runs], "seeds": [0], "runs": settings, "scale_settings": {"quick": scale}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    for name, dataset in runs.items():
+        checkpoints.save_weights(built(dataset), tmp_path / f"checkpoints/quick/{name}-seed0.weights.h5")
+        columns = dict.fromkeys((*charts.CHANGES, charts.LOSS, charts.RATE), 1.0)
+        past(tmp_path / f"results/quick/history/{name}-seed0.csv", **columns)
+
+    def load(run: Run, split: str, folder: Path, scale: str) -> Dataset:
+        assert (split, folder, scale, run.test_pairs) == ("test", Path("data"), "quick", 1)
+        return mnist if run.data == "mnist" else pairs
+
+    monkeypatch.setattr(loading, "load", load)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_writes_the_same_bytes_each_time_whatever_the_users_settings(project: Path) -> None:
+    command.main(arguments())
+    made = {path.name: path.read_bytes() for path in (project / "results/quick/figures").iterdir()}
+    stems = ("figure3", "figure4", "figure5", "figure-a1", "figure-a2", "confusion", "confusion-multimnist")
+    assert made.keys() == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
+    with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red", "axes.grid": True, "lines.marker": "x"}):
+        command.main(arguments("4", "5", "a1", "confusion"))
+    assert all((project / "results/quick/figures" / name).read_bytes() == bytes_ for name, bytes_ in made.items())
+
+
+def test_only_what_is_asked_for_is_drawn_and_needed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (project / "checkpoints/quick").iterdir():
+        path.unlink()
+    command.main(arguments("a1", "a2", "a1"))
+    names = sorted(path.name for path in (project / "results/quick/figures").iterdir())
+    assert names == ["figure-a1.pdf", "figure-a1.png", "figure-a2.pdf", "figure-a2.png"]
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "results/quick/figures/figure-a1.png",
+        "results/quick/figures/figure-a2.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "only"),
+    [
+        ("checkpoints/quick/multimnist-capsnet-r3-recon-seed0.weights.h5", ()),
+        ("results/quick/history/mnist-capsnet-r1-recon-seed0.csv", ("a2",)),
+    ],
+)
+def test_what_is_not_there_is_named_with_the_command_that_makes_it(
+    project: Path, missing: str, only: tuple[str, ...]
+) -> None:
+    (project / missing).unlink()
+    run = Path(missing).name.split("-seed")[0]
+    with pytest.raises(
+        Error, match=rf"^{missing}: not there; run `python -m experiments.train {run} --scale quick --seed 0` or"
+    ):
+        command.main(arguments(*only))
+    assert not (project / "results/quick/figures").exists()
+
+
+def test_a_figure_that_is_not_known_is_refused() -> None:
+    words = [sys.executable, "-m", "experiments.paper_figures", "--only", "6"]
+    answer = subprocess.run(words, cwd=Path(command.__file__).parents[1], capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "invalid choice: '6'" in answer.stderr
