@@ -47,13 +47,13 @@ class Keeper(keras.callbacks.Callback):
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the loss, which Keras averages over the interval: once not finite, it stays so."""
+        """Looks at the loss, a mean over the interval that stays not finite once it is, and at signals."""
         step = steps_done(self.model)
         check_finite(logs["loss"], step, self.backups.folder)
-        if self.asked:
+        ends = step % self.run.checkpoint_steps == 0 or step == self.run.steps
+        if self.asked and not ends:  # otherwise the end of the interval saves it with its line of history
             self.seconds += time.perf_counter() - self._began
             self._save(step)
-            raise Stopped(self.asked[0], f"step {step} is saved in {self.backups.folder}; the next start goes on there")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the backup."""
@@ -72,6 +72,8 @@ class Keeper(keras.callbacks.Callback):
 
     def _save(self, step: int) -> None:
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
+        if self.asked and step < self.run.steps:
+            raise Stopped(self.asked[0], f"step {step} is saved in {self.backups.folder}; the next start goes on there")
 
 
 def steps_done(model: keras.Model) -> int:
