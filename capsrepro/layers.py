@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from capsrepro import convolution
 from capsrepro.routing import route, route_from, squash
 
 
@@ -24,6 +25,7 @@ class PrimaryCapsules(keras.layers.Layer):
         strides: int = 2,
         padding: str = "valid",
         share: float = 1.0,
+        convolution: str = "auto",
         kernel_initializer: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -37,6 +39,8 @@ class PrimaryCapsules(keras.layers.Layer):
             padding: `valid` or `same`.
             share: what the convolution is multiplied by before the bias is added: 1 in the paper. The released code
                 routes from one input capsule, and the softmax over its P zero logits makes it 1/P (leaky: 1/(P+1)).
+            convolution: how it is computed: `direct` by the backend, `fast` by `convolution.convolve`, `auto`: fast on
+                a CPU where that pays. The weights are the same.
             kernel_initializer: as for `keras.layers.Conv2D`; by default the released code's truncated normal of 0.1.
             **kwargs: of `keras.layers.Layer`.
         """
@@ -47,6 +51,7 @@ class PrimaryCapsules(keras.layers.Layer):
         self.strides = strides
         self.padding = padding
         self.share = share
+        self.convolution = convolution
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
@@ -57,10 +62,15 @@ class PrimaryCapsules(keras.layers.Layer):
             initializer=self.kernel_initializer,
         )
         self.bias = _bias(self, (self.types * self.atoms,))
+        size, shape = input_shape[1:3], self.kernel.shape
+        pays = convolution.pays(size, shape, self.strides, self.padding, self.compute_dtype)
+        on_cpu = not keras.distribution.list_devices("gpu")
+        self._fast = self.convolution == "fast" or (self.convolution == "auto" and on_cpu and pays)
 
     def call(self, inputs: Any) -> Any:
         """Maps `(B, h, w, channels)` to capsules `(B, P*H*W, atoms)` in float32, type-major, then row, then column."""
-        grid = ops.conv(inputs, self.kernel, strides=self.strides, padding=self.padding)  # (B, H, W, P*atoms)
+        convolve = convolution.convolve if self._fast else ops.conv
+        grid = convolve(inputs, self.kernel, strides=self.strides, padding=self.padding)  # (B, H, W, P*atoms)
         grid = ops.cast(grid, "float32") * self.share + self.bias
         _, height, width, _ = grid.shape
         grid = ops.reshape(grid, (-1, height, width, self.types, self.atoms))
@@ -74,7 +84,7 @@ class PrimaryCapsules(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What the layer was made with."""
-        names = ("types", "atoms", "kernel_size", "strides", "padding", "share")
+        names = ("types", "atoms", "kernel_size", "strides", "padding", "share", "convolution")
         return {**super().get_config(), **_config(self, names)}
 
 

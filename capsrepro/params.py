@@ -48,8 +48,9 @@ class Run:
     checkpoint_steps: int = 1500  # a backup and a line of history every so many steps
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     train_examples: int | None = None  # only the first so many training images; None: all
-    stop_pct: float | None = (
-        None  # affNIST: training ends at this accuracy on the expanded MNIST test set, or at `steps`
+    stop_pct: float | None = None  # affNIST: train until this accuracy on the expanded MNIST test set, or for `steps`
+    average: float | None = (
+        None  # momentum of the moving average that becomes the weights in the end; None: the last ones
     )
     test_pairs: int = 1000  # MultiMNIST: pairs of each test digit; 1,000 are the paper's 10 million
 
@@ -65,6 +66,7 @@ SCALE_MAY_SET = (
     "train_examples",
     "test_pairs",
     "stop_pct",
+    "average",
 )
 
 

@@ -68,6 +68,8 @@ def train(
         if not keeper.stopped:
             stream = Stream(dataset, run.batch_size, seed)
             fit(model, stream, run, first, callbacks=[keeper, *_tensorboard(logs)], verbose=verbose)
+        if run.average is not None:
+            model.optimizer.finish(model.trainable_variables)
         reached = run.stop_pct is None or keeper.stopped
         return Trained(model, keeper.history, keeper.seconds, first, steps_done(model), reached, keeper.backups)
 
@@ -109,7 +111,7 @@ def compiled(run: Run, dataset: Dataset, seed: int, metrics: Mapping[str, list[A
         return losses.both_right(truth, scores, digits=dataset.digits)
 
     model.compile(
-        optimizer=keras.optimizers.Adam(Decay(run.learning_rate, run.decay_steps, run.decay_rate), epsilon=1e-8),
+        optimizer=_adam(run),
         loss=objective,
         metrics={**(metrics or {}), "scores": [right, *(metrics or {}).get("scores", [])]},
         jit_compile=_has_gpu(),  # on a CPU, XLA's convolutions were measured 17 times slower than oneDNN's
@@ -129,6 +131,7 @@ def backups(run: Run, dataset: Dataset, seed: int, state: Path) -> Backups:
             "seed": seed,
             "data": {"name": dataset.name, "sha256": dataset.sha256, "examples": len(dataset)},
             "backend": keras.backend.backend(),
+            "gpu": _has_gpu(),  # a CPU computes the primary convolution in another way
             "sources": {path.as_posix(): files.sha256(ROOT / path) for path in sorted(sources)},
         },
     )
@@ -174,6 +177,20 @@ class Decay(keras.optimizers.schedules.ExponentialDecay):
         return keras.ops.maximum(super().__call__(step), LOWEST_RATE)
 
 
+class AveragingAdam(keras.optimizers.Adam):
+    """Adam that keeps a moving average of the weights beside them, and puts it in their place only when told to.
+
+    Keras does so at the end of each `fit`; here a training is several of them, as many as it takes.
+    """
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Leaves the weights as they are."""
+
+    def finish(self, weights: Any) -> None:
+        """Puts the average in place of the weights."""
+        super().finalize_variable_values(weights)
+
+
 class Steps(keras.utils.PyDataset):
     """The training batches `start` to `stop` for Keras, prefetched by a thread; item i is batch `start` + i."""
 
@@ -187,6 +204,14 @@ class Steps(keras.utils.PyDataset):
     def __getitem__(self, item: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Inputs and truths of a batch."""
         return tensors(self.stream.batch(self.start + item), self.stream.dataset.classes, decoder=self.decoder)
+
+
+def _adam(run: Run) -> keras.optimizers.Optimizer:
+    """Adam as TensorFlow 1 has it, with the run's rate."""
+    rate = Decay(run.learning_rate, run.decay_steps, run.decay_rate)
+    if run.average is None:
+        return keras.optimizers.Adam(rate, epsilon=1e-8)
+    return AveragingAdam(rate, epsilon=1e-8, use_ema=True, ema_momentum=run.average, name="adam")
 
 
 def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int, int]]:

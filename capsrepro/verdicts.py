@@ -159,6 +159,8 @@ def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, A
         changes.append(f"{result.steps / 1000:g}k steps" if result.steps >= 1000 else f"{result.steps} steps")
     if result.settings.get("precision") == "mixed_bfloat16":
         changes.append("bfloat16")
+    if result.settings.get("average") is not None:
+        changes.append("averaged weights")
     if result.recipe != "paper":
         changes.append(f"{result.recipe} recipe")
     if any(result.built for result in results):

@@ -189,6 +189,36 @@ def test_weights_that_are_not_finite_are_refused_though_a_relu_would_hide_them(d
         checkpoints.load_weights(models.build(CAPSNET, data.image_shape), tmp_path / "bad.weights.h5")
 
 
+def test_averaged_weights_are_the_moving_average_however_often_the_training_was_stopped(
+    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    momentum = 0.5
+    run = dataclasses.replace(CAPSNET, average=momentum)
+    seen = []
+    with monkeypatch.context() as patch:
+        ended = keeper.Keeper.on_train_batch_end
+
+        def note(self: keeper.Keeper, number: int, logs: Any = None) -> None:
+            seen.append(self.model.get_layer("conv1").kernel.numpy())
+            ended(self, number, logs)
+
+        patch.setattr(keeper.Keeper, "on_train_batch_end", note)
+        whole = train(run, data, tmp_path / "whole")
+    average = seen[0]
+    for kernel in seen[1:]:
+        average = momentum * average + (1 - momentum) * kernel
+    assert np.allclose(whole.model.get_layer("conv1").kernel, average, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(average, seen[-1], rtol=1e-5, atol=1e-7)
+    with monkeypatch.context() as patch:
+        stop_at(5, patch)
+        with pytest.raises(Exception, match="Killed"):
+            train(run, data, tmp_path / "state")
+    again = train(run, data, tmp_path / "state")
+    finished = train(run, data, tmp_path / "state")  # nothing left to do but the average
+    for other in (again, finished):
+        assert checkpoints.weights_sha256(other.model) == checkpoints.weights_sha256(whole.model)
+
+
 def test_a_training_ends_at_its_accuracy_and_stays_ended(data: Mnist, tmp_path: Path) -> None:
     """Section 5.2: stopped at an accuracy; started again, it has nothing to do and the same weights."""
     run = dataclasses.replace(CAPSNET, stop_pct=1.0)
