@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +60,13 @@ class Backups:
         for path in reversed(self._all()):
             try:
                 meta, arrays = self._read(path, [tuple(variable.shape) for variable in _state(model)])
-            except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as fault:
-                log.warning("%s: this backup cannot be read (%s); trying the one before", path, fault)
+            except Exception as fault:  # noqa: BLE001  # of a damaged file zipfile and NumPy raise almost anything
+                reason = " ".join(str(fault).split())
+                log.warning("%s: this backup cannot be read (%s); trying the one before", path, reason)
                 continue
             for variable, array in zip(_state(model), arrays, strict=True):
                 variable.assign(array)
-            return int(meta["step"]), meta["record"]
+            return meta["step"], meta["record"]
         return 0, {}
 
     def clear(self) -> None:
@@ -77,11 +77,13 @@ class Backups:
             self.folder.rmdir()
 
     def _read(self, path: Path, shapes: list[tuple[int, ...]]) -> tuple[dict[str, Any], list[np.ndarray]]:
-        with np.load(path, allow_pickle=False) as archive:
-            meta = json.loads(archive["meta"].tobytes())
-            arrays = [archive[f"v{number}"] for number in range(len(archive.files) - 1)]
+        stored = files.read_arrays(path)
+        meta = json.loads(stored["meta"].tobytes())
+        arrays = [stored[f"v{number}"] for number in range(len(stored) - 1)]
         if meta["fingerprint"] != self.fingerprint:
             raise ValueError("it belongs to another training")
+        if meta["step"] != int(path.stem) or not isinstance(meta["record"], dict):
+            raise ValueError("its step is not that of its name, or its record is no object")
         if [array.shape for array in arrays] != shapes or arrays_sha256(arrays) != meta["sha256"]:
             raise ValueError("its content does not match its checksum")
         return meta, arrays

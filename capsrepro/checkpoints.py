@@ -27,38 +27,78 @@ RELEASED_SCOPES = {
     "softmax_layer": "scores",
 }
 SLOTS = {"Adam": "momentum", "Adam_1": "velocity"}  # Adam's m and v: TF1's names, Keras's names
+SEAL = b"sha256 of the bytes before: "  # ends our weights files, before 32 bytes; HDF5 ignores what follows its content
 BETAS = {"beta1_power": 0.9, "beta2_power": 0.999}
+
+_PIECE = 1 << 20  # bytes read at a time
+_MOST_STEPS = 2**31
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes."""
+    """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes.
+
+    The SHA-256 of the file goes to its end: HDF5 has no checksum of the numbers.
+    """
     with files.replacing(path) as temporary:
         uncompiled(model).save_weights(temporary)
+        digest = bytes.fromhex(files.sha256(temporary))
+        with temporary.open("ab") as file:
+            file.write(SEAL + digest)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
     """Fills a model of the same architecture with the weights of `save_weights`.
 
     Raises:
-        Error: the file is missing, is no weights file, belongs to another architecture, or holds a number that is not
-            finite (which need not show: oneDNN's ReLU turns NaN into 0). The model is then not to be used.
+        Error: the file is missing, is damaged, is no weights file, belongs to another architecture, or holds a number
+            that is not finite (which need not show: oneDNN's ReLU turns NaN into 0). The model is then not to be used.
     """
     if not path.is_file():
         raise Error(f"{path}: no such weights; train them with `dvc repro` or `python -m experiments.train`")
-    if not h5py.is_hdf5(path):
-        raise Error(f"{path}: not a Keras weights file; delete it and train again")
+    if not _is_sealed(path) or not h5py.is_hdf5(path):
+        raise Error(f"{path}: not a Keras weights file, or damaged; delete it and train again")
     try:
+        _check_sizes(path)
         with warnings.catch_warnings():
             # Keras only warns of a layer that the file has no weights for, and leaves it as it was initialised.
             warnings.simplefilter("error", UserWarning)
             uncompiled(model).load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as fault:
+    except Exception as fault:  # of a damaged file HDF5 raises almost anything
         reason = " ".join(str(fault).split())[:300]
         raise Error(
             f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})"
         ) from fault
     if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
         raise Error(f"{path}: a weight is not finite; train again")
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file is what `save_weights` wrote, as its end says; one that says nothing, as Keras's do, passes."""
+    content = path.stat().st_size - len(SEAL) - 32
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(max(0, content))
+        seal = file.read()
+        if content < 0 or not seal.startswith(SEAL):
+            return True
+        file.seek(0)
+        for start in range(0, content, _PIECE):
+            digest.update(file.read(min(_PIECE, content - start)))
+    return digest.digest() == seal[len(SEAL) :]
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuses a file whose arrays together claim to be larger than the file, before one of them is read."""
+    sizes = [0]
+
+    def add(_: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset):
+            sizes.append(entry.nbytes)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
+    if sum(sizes) > path.stat().st_size:
+        raise ValueError(f"its arrays claim to have {sum(sizes)} bytes")
 
 
 def weights_sha256(*members: keras.Model) -> str:
@@ -103,14 +143,17 @@ def restore_released(model: keras.Model, prefix: Path | str) -> int:
     optimizer = slots | dict.fromkeys(("global_step", *BETAS), ())
     resumable = bool(values.keys() & optimizer.keys() - {"global_step"})  # there are slots: then all of them
     shapes |= optimizer if resumable else {name: () for name in values if name == "global_step"}
-    if faults := _faults(values, shapes):
+    faults = _faults(values, shapes)
+    step = values.get("global_step", np.zeros(()))
+    if not faults and not (0 <= step < _MOST_STEPS and step == np.floor(step)):
+        faults.append(f"global_step is {step}")
+    if faults:
         raise Error(f"{prefix}: not a checkpoint of this {model.name}: {'; '.join(faults)}")
     for name, variable in {**weights, **(_released_slots(model) if resumable else {})}.items():
         variable.assign(_from_released(name, values[name], variable))
-    step = int(values.get("global_step", 0))
     if resumable and model.compiled:
-        model.optimizer.iterations.assign(step)
-    return step
+        model.optimizer.iterations.assign(int(step))
+    return int(step)
 
 
 def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
@@ -156,7 +199,7 @@ def _read_released(prefix: str) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(prefix)
         return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as fault:  # it raises what the fault looks like
+    except Exception as fault:  # it raises what the fault looks like
         raise Error(f"{prefix}: damaged ({' '.join(str(fault).split())[:200]}); fetch or save it again") from fault
 
 

@@ -3,13 +3,17 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import socket
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from capsrepro.errors import Error
 
@@ -64,6 +68,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an uncompressed .npz file, in no more memory than the file has bytes, whatever its headers claim.
+
+    Raises:
+        Exception: the file is damaged: zipfile and NumPy then raise almost anything.
+    """
+    with zipfile.ZipFile(path) as archive:
+        # Not compressed: what a member claims to hold has to fit into the file.
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its members claim to be larger than it is")
+        return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal, read in pieces of constant memory."""
     with open(path, "rb") as file:
@@ -90,6 +107,15 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array that the bytes of a .npy file hold; they, not what their header claims, are all the memory it takes."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of another version of NumPy's format")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if by_columns else "C")
 
 
 def _sync(path: Path) -> None:

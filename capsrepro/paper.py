@@ -135,7 +135,7 @@ def _margin(cell: str) -> float:
 
 
 def _count(cell: str) -> int:
-    if (number := int(cell)) < 1:
+    if not 1 <= (number := int(cell)) < 2**63:  # the tables hold it in 64 bits
         raise ValueError(cell)
     return number
 

@@ -1,6 +1,7 @@
 """`params.yaml` as frozen dataclasses; an unknown key or a wrong type is an error that names it."""
 
 import dataclasses
+import reprlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -100,12 +101,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
     Raises:
         Error: the file is missing or no YAML, a key is unknown or missing, or a value is of a wrong type or too small.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
-    except yaml.YAMLError as fault:
-        raise Error(f"{path}: not YAML ({' '.join(str(fault).split())})") from fault
+    content = _parsed(path)
     fields = {field.name: field.default for field in dataclasses.fields(Params)}
     required = [name for name, default in fields.items() if default is dataclasses.MISSING]
     top = _checked(content, dict.fromkeys(fields, Any), f"{path}: ", required)
@@ -127,10 +123,15 @@ def read(path: Path = Path("params.yaml")) -> Params:
     )
     for scale in params.scales:
         for row in params.rows:
-            params.settings(row, scale)
+            try:
+                params.settings(row, scale)
+            except Error as fault:
+                raise Error(f"{path}: {fault}") from fault
     return params
 
 
+_MOST_NODES = 10_000  # of YAML, those behind an alias counted each time
+_LARGEST = 2**63  # numbers are below it: what computes with them has 64 bits
 _RUN_TYPES = typing.get_type_hints(Run)
 _SCALE_TYPES = {name: _RUN_TYPES[name] for name in SCALE_MAY_SET}
 _AT_LEAST = {
@@ -146,7 +147,46 @@ _AT_LEAST = {
     "checkpoint_steps": 1,
     "train_examples": 1,
     "test_pairs": 1,
+    "conv_channels": 1,
+    "dense_units": 1,
 }
+
+
+def _parsed(path: Path) -> Any:
+    """What is in a YAML file; nothing of it is run, and it is not larger than it looks."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        _expanded(yaml.compose(text, yaml.SafeLoader), {})
+        return yaml.safe_load(text)
+    except OSError as fault:
+        raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as fault:
+        # The others: of values such as `2001-99-99`, `!!int x` or `!!bool x`, and of what is nested too deeply.
+        raise Error(f"{path}: not YAML ({' '.join(str(fault).split())})") from fault
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """How many nodes there are with each alias written out, which must be few; a key stands once in a mapping."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES  # for an alias within what it stands for
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in parts if isinstance(key, yaml.ScalarNode)]
+            if repeated := [key for key in keys if keys.count(key) > 1]:
+                raise ValueError(f"the key {repeated[0]!r} stands twice in {node.start_mark}")
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_expanded(part, known) for part in parts)
+    if known[id(node)] >= _MOST_NODES:
+        raise ValueError(f"{_MOST_NODES} values or more, or an alias within itself, in {node.start_mark}")
+    return known[id(node)]
 
 
 def _run(entry: dict[str, Any], where: str) -> Run:
@@ -179,7 +219,10 @@ def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
 
 def _mapping(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise Error(f"{where}: expected a mapping, received {content!r}")
+        raise Error(f"{where}: expected a mapping, received {_shown(content)}")
+    for name in content:
+        if not (isinstance(name, str) and name.isprintable()):
+            raise Error(f"{where}: expected printable text as a key, received {_shown(name)}")
     return content
 
 
@@ -207,18 +250,25 @@ def _value(value: Any, kind: Any, where: str) -> Any:
         return _value(value, arguments[0], where)
     if origin is tuple and isinstance(value, list) and value:
         return tuple(_value(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST  # NaN is none
     if kind is float and number:
         return float(value)
     if (kind is bool and isinstance(value, bool)) or (kind is str and isinstance(value, str)):
         return value
     if kind is int and isinstance(value, int) and number:
         if value < _AT_LEAST.get(name.partition("[")[0], 0):
-            raise Error(f"{where}: expected at least {_AT_LEAST.get(name, 0)}, received {value}")
+            raise Error(f"{where}: expected at least {_AT_LEAST.get(name.partition('[')[0], 0)}, received {value}")
         return value
     wanted = f"one of {', '.join(map(str, arguments))}" if origin is Literal else _spelled(kind)
     hint = "; YAML reads 1e-5 as text: write 1.0e-5" if kind is float and isinstance(value, str) else ""
-    raise Error(f"{where}: expected {wanted}, received {value!r}{hint}")
+    raise Error(f"{where}: expected {wanted}, received {_shown(value)}{hint}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a huge number"
 
 
 def _spelled(kind: Any) -> str:

@@ -1,5 +1,6 @@
 """Why a run has no result: `not_run.json` in the folder of its scale."""
 
+import reprlib
 from pathlib import Path
 
 from capsrepro import files
@@ -16,7 +17,8 @@ def read(results: Path, scale: str) -> dict[str, str]:
     content = files.read_json(path) if path.exists() else {}
     for name, reason in content.items():
         if not isinstance(reason, str):
-            raise Error(f"{path}, {name}: expected the reason as text, received {reason!r}; correct it")
+            where = name if name.isprintable() else repr(name)
+            raise Error(f"{path}, {where}: expected the reason as text, received {reprlib.repr(reason)}; correct it")
     return content
 
 

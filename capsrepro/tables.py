@@ -1,7 +1,9 @@
 """The results of one scale beside the paper's numbers, in the manner of Table 1: Markdown, CSV and LaTeX."""
 
 import dataclasses
+import math
 import re
+import reprlib
 import statistics
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +41,7 @@ _KINDS: Mapping[Any, tuple[tuple[type, ...], str]] = {
     float | None: ((int, float, type(None)), "a number or null"),
     Mapping[str, Any]: ((dict,), "an object"),
 }
+_LARGEST = 2**63  # numbers are below it: the tables hold them in 64 bits
 _ANEW = "run `dvc repro` to write it anew"
 _TYPES = typing.get_type_hints(Result)
 
@@ -248,6 +251,11 @@ def _read_result(path: Path, scale: str) -> Result:
     if not abs(result.test_error_pct - 100 * result.wrong / result.examples) <= 0.001:  # NaN too
         counted = f"{result.wrong} of {result.examples} wrong"
         raise Error(f"{path}, test_error_pct: {result.test_error_pct} is not {counted}; {_ANEW}")
+    for name, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise Error(
+                f"{beside if name in _OF_PROVENANCE else path}, {name}: expected a number, received nan; {_ANEW}"
+            )
     return result
 
 
@@ -257,6 +265,7 @@ def _value(content: Mapping[str, Any], name: str, path: Path) -> Any:
         raise Error(f"{path}, {name}: missing; {_ANEW}")
     value, kind = content[name], _TYPES[name]
     allowed, wanted = _KINDS[kind]
-    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        raise Error(f"{path}, {name}: expected {wanted}, received {value!r}; {_ANEW}")
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool)
+    if wrong or (isinstance(value, int | float) and abs(value) >= _LARGEST):
+        raise Error(f"{path}, {name}: expected {wanted}, received {reprlib.repr(value)}; {_ANEW}")
     return value

@@ -14,6 +14,7 @@ import numpy as np
 from capsrepro import files
 from capsrepro.data import hashing, mnist
 from capsrepro.data.batches import Images, shifted
+from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Mnist
 from capsrepro.errors import Error
 
@@ -101,12 +102,10 @@ def read_published(path: Path) -> tuple[Images, np.ndarray]:
         uint8 `(N, 40, 40, 1)` and labels uint8 `(N,)`; N is 320,000 in the published file.
 
     Raises:
-        Error: the file is missing, is not of Matlab 5, or lacks these fields.
+        Error: the file is missing, is no Matlab 5 file, or lacks these fields.
     """
-    from scipy import io
-
     try:
-        struct = io.loadmat(str(path), variable_names=["affNISTdata"])["affNISTdata"][0, 0]
+        struct = matlab(path)["affNISTdata"][0, 0]
         images, labels = struct["image"], struct["label_int"].ravel()
     except Exception as fault:  # of a damaged file loadmat raises almost anything
         raise Error(f"{path}: not affNIST's Matlab 5 file ({fault!r}); delete it and {_FETCH}") from fault
@@ -135,11 +134,10 @@ def read_built(path: Path, parameters: int) -> tuple[Images, np.ndarray, np.ndar
         Error: the file is missing, is damaged, or has other fields, types or shapes.
     """
     try:
-        with np.load(path) as stored:
-            arrays: dict[str, np.ndarray] = dict(stored)
-    except Exception as fault:  # so does NumPy
-        raise Error(f"{path}: not readable ({fault}); {_BUILD}") from fault
-    count = len(arrays.get("labels", ()))
+        arrays = files.read_arrays(path)
+    except Exception as fault:  # so do zipfile and NumPy
+        raise Error(f"{path}: not readable ({' '.join(str(fault).split())}); {_BUILD}") from fault
+    count = len(np.atleast_1d(arrays.get("labels", ())))
     expected = {
         "images": ("uint8", (count, SIZE, SIZE, 1)),
         "labels": ("uint8", (count,)),

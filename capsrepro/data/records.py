@@ -113,7 +113,7 @@ class Records:
         data = [self.files.read(number) for number in numbers]
         try:
             parsed = tf.io.parse_example(tf.constant(data, tf.string), wanted)
-        except tf.errors.InvalidArgumentError as fault:
+        except (tf.errors.OpError, UnicodeDecodeError) as fault:  # the latter of what TensorFlow cites of the record
             for number in numbers if len(numbers) > 1 else ():
                 self._parsed(kind, [number])  # raises where the fault is
             features = ", ".join(kind.features)

@@ -8,11 +8,11 @@ released code says how pixels are prepared: they become [0, 1] and nothing is di
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from capsrepro.data.batches import Batch, unit
+from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Split
 from capsrepro.errors import Error
 
@@ -76,7 +76,13 @@ def read_matlab(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         Error: the file is missing, is no Matlab 5 file, holds other arrays or a label that is not 1-10.
     """
-    content = _matlab(path)
+    if not path.is_file():
+        raise Error(f"{path}: not readable (no such file); run `python -m experiments.fetch svhn`")
+    try:
+        content = matlab(path)
+    except Exception as fault:  # eight kinds were seen on damaged files, UnboundLocalError and zlib.error among them
+        reason = " ".join(str(fault).split())
+        raise Error(f"{path}: not readable as a Matlab 5 file ({reason}); {_REMEDY}") from fault
     images, labels = (np.asarray(content.get(name)) for name in "Xy")
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, count):
         raise Error(
@@ -87,25 +93,3 @@ def read_matlab(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     if wrong := set(np.unique(labels)) - set(range(1, 11)):
         raise Error(f"{path}: expected labels 1-10, received {min(wrong)}; {_REMEDY}")
     return np.ascontiguousarray(np.moveaxis(images, -1, 0)), labels[:, 0].astype(np.int32) % 10
-
-
-def _matlab(path: Path) -> dict[str, Any]:
-    """The variables of a Matlab 5 file by name.
-
-    Only a file that was verified should come here: damaged and not compressed it can crash scipy's reader. (Damage to a
-    compressed one, as the published are, raises.)
-    """
-    import scipy.io
-
-    try:
-        file = path.open("rb")
-    except OSError as fault:
-        raise Error(f"{path}: not readable ({fault.strerror}); run `python -m experiments.fetch svhn`") from fault
-    with file:
-        try:
-            content: dict[str, Any] = scipy.io.loadmat(file)
-        except (
-            Exception
-        ) as fault:  # eight kinds were seen on damaged files, UnboundLocalError and zlib.error among them
-            raise Error(f"{path}: not readable as a Matlab 5 file ({fault}); {_REMEDY}") from fault
-    return content

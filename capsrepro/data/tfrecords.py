@@ -82,15 +82,19 @@ class RecordFiles:
         """Scans `paths`.
 
         Raises:
-            Error: a length fails its checksum, or a file ends within a record.
+            Error: a file is not readable, a length fails its checksum, or a file ends within a record.
         """
         digest = hashlib.sha256()
         self.paths = paths
         self.handles: list[int] = []
+        self.offsets: list[np.ndarray] = []
         for path in paths:
-            self.handles.append(os.open(path, os.O_RDONLY))
-            weakref.finalize(self, os.close, self.handles[-1])
-        self.offsets = [_scan(path, handle, digest) for path, handle in zip(paths, self.handles, strict=True)]
+            try:
+                self.handles.append(os.open(path, os.O_RDONLY))
+                weakref.finalize(self, os.close, self.handles[-1])
+                self.offsets.append(_scan(path, self.handles[-1], digest))
+            except OSError as fault:
+                raise Error(f"{path}: not readable ({fault.strerror}); {_REMEDY}") from fault
         self.ends = np.cumsum([len(offsets) - 1 for offsets in self.offsets])  # (files,)  records up to and with a file
         self.sha256: str = digest.hexdigest()  # of all lengths and checksums, which stand for the data
 

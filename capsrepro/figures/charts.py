@@ -29,14 +29,20 @@ def history(path: Path, *columns: str) -> pandas.DataFrame:
     """Reads what a training with one network left, a line for each interval of it.
 
     Raises:
-        Error: the file is not readable, or one of `columns` is not in it or is empty: older trainings had fewer.
+        Error: the file is not readable, or one of `columns` is not in it or is empty (older trainings had fewer), or
+            does not have a finite number on each line.
     """
     try:
         frame = pandas.read_csv(path)
     except (OSError, ValueError) as fault:
-        raise Error(f"{path}: no history of a training ({fault}); train again") from fault
+        raise Error(f"{path}: no history of a training ({' '.join(str(fault).split())}); train again") from fault
     if missing := [name for name in ("step", *columns) if name not in frame or frame[name].isna().all()]:
         raise Error(f"{path}: no column {', '.join(missing)}; train again")
+    # Of lines longer than the first pandas takes the first values for names, and all columns are another's.
+    shifted = not isinstance(frame.index, pandas.RangeIndex)
+    for name in ("step", *columns):
+        if shifted or frame[name].dtype.kind not in "iuf" or not np.isfinite(frame[name]).all():
+            raise Error(f"{path}: not a finite number on each line of the column {name}; train again")
     return frame
 
 

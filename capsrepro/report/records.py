@@ -82,7 +82,7 @@ def _sheet(path: Path) -> Sheet:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
-    except (UnicodeDecodeError, csv.Error) as fault:
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise Error(f"{path}: not readable as CSV ({fault}); write it anew or remove it") from fault
     columns = lines[0] if lines else []
     for number, line in enumerate(lines[1:], start=2):

@@ -1,9 +1,11 @@
 """What lies on disk, against the hashes that were published or, where nobody published one, recorded."""
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from capsrepro import files
+from capsrepro.errors import Error
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
 
@@ -43,4 +45,9 @@ class Record:
         return "" if received == expected else f"wrong sha256, expected {expected}, received {received}"
 
     def _read(self) -> dict[str, dict[str, str]]:
-        return files.read_json(self.path) if self.path.exists() else {}
+        content = files.read_json(self.path) if self.path.exists() else {}
+        for name, hashes in content.items():
+            if not isinstance(hashes, dict) or not all(isinstance(sha256, str) for sha256 in hashes.values()):
+                told = f"expected a sha256 by the name of each file, received {reprlib.repr(hashes)}"
+                raise Error(f"{self.path}, {name!r}: {told}; restore it, or delete it and fetch again")
+        return content
