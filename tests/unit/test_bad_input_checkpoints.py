@@ -1,0 +1,264 @@
+"""Checkpoints and backups damaged at random: refused by name in one line, passed over, or restored exactly."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capsrepro import backups, checkpoints, models
+from capsrepro.params import Run
+from tests.conftest import ROOT
+from tests.unit.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.unit.test_bad_input_arrays import HEADERS, Trap, npy, npz
+
+RUN = Run("mnist", "capsnet", routing=1, conv_channels=(2,), primary_types=1, dense_units=(4, 4))
+SEALED = len(checkpoints.SEAL) + 32  # bytes at the end of our weights files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    tell(request)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bad")
+
+
+def built(seed: int = 0) -> keras.Model:
+    return models.build(RUN, (20, 20, 1), seed=seed)
+
+
+MODEL, STRANGER = built(), built(1)
+SHA256 = checkpoints.weights_sha256(MODEL)
+
+
+# Our weights
+
+
+def weights(folder: Path, *, sealed: bool = True) -> tuple[Path, bytes]:
+    path = folder / "some.weights.h5"
+    put(path, b"")
+    checkpoints.save_weights(MODEL, path)
+    whole = path.read_bytes()
+    return path, whole if sealed else whole[:-SEALED]
+
+
+@often
+@given(st.data())
+def test_weights_are_refused_or_exactly_those_saved(folder: Path, data: st.DataObject) -> None:
+    path, whole = weights(folder)
+    put(path, data.draw(damaged(whole, 2000)))
+    with frugal(path):
+        read = answer("our weights", lambda: checkpoints.load_weights(STRANGER, path), path)
+    assert read is REFUSED or checkpoints.weights_sha256(STRANGER) == SHA256
+
+
+@often
+@given(st.data())
+def unsealed(folder: Path, data: st.DataObject) -> None:
+    """Weights as Keras writes them, without a checksum of the numbers."""
+    path, whole = weights(folder, sealed=False)
+    put(path, data.draw(damaged(whole, 2000)))
+    with frugal(path):
+        read = answer("weights without our checksum", lambda: checkpoints.load_weights(STRANGER, path), path)
+    if read is not REFUSED:
+        assert [variable.shape for variable in STRANGER.weights] == [variable.shape for variable in MODEL.weights]
+        assert all(np.isfinite(np.asarray(variable)).all() for variable in STRANGER.weights)
+
+
+def test_weights_without_our_checksum_are_refused_or_finite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a process of its own, since what reads HDF5 is C and sees the damage."""
+    code = (
+        "import pathlib, sys; from tests.unit import test_bad_input_checkpoints as here, bad_input; "
+        "here.unsealed(pathlib.Path(sys.argv[1])); print(bad_input.tallied())"
+    )
+    place = folder / "apart"
+    place.mkdir()
+    command = [sys.executable, "-c", code, str(place)]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr[-3000:]
+    with capsys.disabled():
+        print(f"\n{child.stdout.strip()}")
+    assert "reader weights without our checksum: 2" in child.stdout
+
+
+def test_weights_that_claim_to_fill_the_memory_are_refused(folder: Path) -> None:
+    path, whole = weights(folder, sealed=False)
+    put(path, whole)
+    with h5py.File(path, "r+") as file:
+        name = next(name for name in _names(file) if file[name].ndim == 4)
+        del file[name]
+        file.create_dataset(name, (2**20, 2**11), "f4", chunks=(1, 2**11))  # 8 GiB that are nowhere
+    with frugal(path):
+        assert answer("our weights", lambda: checkpoints.load_weights(STRANGER, path), path) is REFUSED
+
+
+def test_a_pickle_among_the_weights_is_not_loaded(folder: Path) -> None:
+    import pickle
+
+    path, sprung = folder / "pickled.weights.h5", folder / "sprung"
+    for content in (pickle.dumps(Trap(sprung)), npz({"meta.npy": b""}) + pickle.dumps(Trap(sprung))):
+        put(path, content)
+        assert answer("our weights", lambda: checkpoints.load_weights(STRANGER, path), path) is REFUSED
+    assert not sprung.exists()
+
+
+def _names(file: h5py.File) -> list[str]:
+    found: list[str] = []
+    file.visititems(lambda name, entry: found.append(name) if isinstance(entry, h5py.Dataset) else None)
+    return found
+
+
+# The released code's
+
+
+def released(folder: Path) -> tuple[Path, dict[str, bytes]]:
+    prefix = checkpoints.save_released(MODEL, folder / "model.ckpt", 7)
+    return prefix, {name: Path(f"{prefix}{name}").read_bytes() for name in (".index", ".data-00000-of-00001")}
+
+
+@pytest.fixture(scope="module")
+def parts(folder: Path) -> tuple[Path, dict[str, bytes]]:
+    return released(folder)
+
+
+@often
+@given(st.sampled_from([".index", ".data-00000-of-00001"]), st.data())
+def test_tf1_checkpoint_is_refused_or_exactly_what_was_saved(
+    parts: tuple[Path, dict[str, bytes]], part: str, data: st.DataObject
+) -> None:
+    prefix, whole = parts
+    header = 5000 if part == ".index" else 64  # TensorFlow's index ends with where everything is
+    content = data.draw(damaged(whole[part], header))
+    for name, sound in whole.items():
+        put(Path(f"{prefix}{name}"), content if name == part else sound)
+    with frugal(Path(f"{prefix}{part}")):
+        step = answer("TF1 checkpoint", lambda: checkpoints.restore_released(STRANGER, prefix), prefix)
+    assert step is REFUSED or (step, checkpoints.weights_sha256(STRANGER)) == (7, SHA256)
+
+
+VALUES = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e30, np.nan, np.inf])
+TYPES = st.sampled_from(["float32", "float32", "float64", "int64", "bool", "object"])
+CHANGES = st.none() | st.tuples(st.lists(st.integers(0, 3), max_size=5), TYPES, VALUES)
+
+
+@often
+@given(st.data())
+def test_tf1_checkpoint_of_other_variables_is_refused(folder: Path, data: st.DataObject) -> None:
+    """A sound checkpoint, but a variable is missing, superfluous, or of another shape, type or value."""
+    prefix = folder / "other.ckpt"
+    values = checkpoints._read_released(str(released(folder / "sound")[0]))
+    name = data.draw(st.sampled_from([*sorted(values), "another"]))
+    change = data.draw(CHANGES)
+    values.pop(name, None)
+    if change is not None:
+        shape, kind, value = change
+        with np.errstate(invalid="ignore"):
+            values[name] = np.full(shape, b"text" if kind == "object" else value).astype(kind)
+    tensors = [*values.values()]
+    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=[*values], shape_and_slices=[""] * len(values), tensors=tensors)
+    step = answer("TF1 variables", lambda: checkpoints.restore_released(STRANGER, prefix), prefix)
+    if step is not REFUSED:
+        assert name == "global_step" or change is None or change[1] == "float32"
+        assert isinstance(step, int)
+        assert 0 <= step < 2**31
+        assert all(np.isfinite(np.asarray(variable)).all() for variable in STRANGER.weights)
+
+
+# Backups: one that cannot be read is passed over with a warning
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+class Shelf:
+    """A training's two backups, of which the newer one is damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = built()
+        self.model.compile("adam")
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.backups = backups.Backups(folder, {"of": "a test"})
+        self.sha256 = {}
+        for step in (1, 2):
+            for variable in backups._state(self.model):
+                variable.assign(keras.ops.ones_like(variable) * step)
+            self.backups.save(self.model, step, {"history": [step]})
+            self.sha256[step] = self.state()
+        self.newest = self.backups.folder / "00000002.npz"
+        self.whole = self.newest.read_bytes()
+
+    def state(self) -> str:
+        return checkpoints.arrays_sha256(map(keras.ops.convert_to_numpy, backups._state(self.model)))
+
+    def restored(self, reader: str) -> int:
+        """Which backup was restored, exactly."""
+        kept = Kept()
+        backups.log.addHandler(kept)
+        try:
+            with frugal(self.newest):
+                step, record = answer(reader, lambda: self.backups.restore(self.model), self.newest)
+        finally:
+            backups.log.removeHandler(kept)
+        assert (self.state(), type(step)) == (self.sha256[step], int)
+        assert [self.newest.name in line and len(line.splitlines()) == 1 for line in kept.lines] == [True] * (2 - step)
+        assert isinstance(record, dict)
+        return step
+
+
+@pytest.fixture(scope="module")
+def shelf(folder: Path) -> Shelf:
+    return Shelf(folder / "backups")
+
+
+@often
+@given(st.data())
+def test_a_damaged_backup_is_passed_over_or_restored_exactly(shelf: Shelf, data: st.DataObject) -> None:
+    put(shelf.newest, data.draw(damaged(shelf.whole, 400)))
+    assert shelf.restored("backup") in (1, 2)
+
+
+SCALARS = st.none() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=3)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@often
+@given(
+    st.sampled_from(["step", "record", "fingerprint", "sha256", "", "nested"]),
+    JSON,
+    st.just({}) | HEADERS,
+    st.booleans(),
+)
+def test_a_backup_that_says_what_it_is_not_is_passed_over(
+    shelf: Shelf, key: str, value: Any, header: dict[str, Any], stored: bool
+) -> None:
+    """The archive's checksums are right; its record or the header of an array is not."""
+    arrays = [keras.ops.convert_to_numpy(variable) for variable in backups._state(shelf.model)]
+    meta = {"step": 2, "record": {}, "fingerprint": shelf.backups.fingerprint}
+    meta |= {"sha256": checkpoints.arrays_sha256(arrays)}
+    text = json.dumps((meta | {key: value}) if key else value).encode()
+    text = b"[" * 100_000 if key == "nested" else text
+    members = {"meta.npy": npy(np.frombuffer(text, np.uint8))}
+    members |= {f"v{number}.npy": npy(array, **header if not number else {}) for number, array in enumerate(arrays)}
+    put(shelf.newest, npz(members, 0 if stored else 8))
+    shelf.sha256[2] = meta["sha256"]
+    assert shelf.restored("backup, other records and headers") in (1, 2)

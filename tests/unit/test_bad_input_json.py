@@ -1,0 +1,113 @@
+"""JSON damaged at random: each file is refused by name in one line, or read with values that can be computed with."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capsrepro import reasons, tables
+from capsrepro.report import records
+from capsrepro.sources.parts import File
+from capsrepro.sources.published import Source
+from capsrepro.sources.record import Record
+from tests.unit.bad_input import REFUSED, answer, computable, frugal, often, put, tell, written
+
+DEEP = 100_000  # brackets
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    tell(request)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bad")
+
+
+def to_json(tree: Any) -> str:
+    return json.dumps(tree, indent=1)
+
+
+def metrics() -> tuple[dict[str, Any], dict[str, Any]]:
+    score = {
+        "run": "caps", "seed": 0, "scale": "quick", "recipe": "paper", "routing": 3, "reconstruction": True,
+        "wrong": 23, "examples": 10_000, "test_error_pct": 0.23, "wilson_low_pct": 0.15, "wilson_high_pct": 0.35,
+        "parameters": 100, "steps": 5, "weights_sha256": "ab" * 32,
+    }  # fmt: skip
+    origin = {
+        "settings": {"data": "mnist", "steps": 5}, "data_sha256": "cd" * 32, "train_examples": 60_000,
+        "device": "abacus", "train_seconds": 12.5, "images_per_second": 100.0, "git_revision": "0123abc",
+    }  # fmt: skip
+    return score, origin
+
+
+KINDS = dict(zip(("metrics", "provenance"), metrics(), strict=True))
+
+
+@often
+@given(st.sampled_from(sorted(KINDS)).flatmap(lambda kind: st.tuples(st.just(kind), written(KINDS[kind], to_json))))
+def test_results_are_refused_or_sound(folder: Path, change: tuple[str, bytes | None]) -> None:
+    kind, content = change
+    for each, tree in KINDS.items():
+        (folder / "quick" / each).mkdir(parents=True, exist_ok=True)
+        put(folder / "quick" / each / "caps-seed0.json", content if each == kind else json.dumps(tree).encode())
+    path = folder / "quick" / kind / "caps-seed0.json"
+
+    def read() -> Any:
+        results = tables.read_results(folder, "quick")
+        return results, records.read(folder, "quick", results)
+
+    with frugal(path):
+        outcome = answer("metrics and provenance", read, path)
+    if outcome is not REFUSED:
+        ((result,), (record,)) = outcome
+        values = dataclasses.asdict(result)
+        values.pop("settings")
+        assert computable(values)
+        assert (result.run, result.seed, result.scale, record.result) == ("caps", 0, "quick", result)
+        assert abs(result.test_error_pct - 100 * result.wrong / result.examples) <= 0.001
+
+
+REASONS = {"cifar10-ensemble": "source unreachable", "svhn-capsnet": "no"}
+
+
+@often
+@given(written(REASONS, to_json))
+def test_reasons_are_refused_or_texts(folder: Path, content: bytes | None) -> None:
+    (folder / "quick").mkdir(exist_ok=True)
+    path = folder / "quick" / "not_run.json"
+    put(path, content)
+    with frugal(path):
+        read = answer("not_run.json", lambda: reasons.read(folder, "quick"), path)
+    assert read is REFUSED or all(isinstance(reason, str) for reason in read.values())
+
+
+HASHES = {"some": {"some.bin": "ab" * 32}, "other": {"a": "cd" * 32, "b": "ef" * 32}}
+
+
+@often
+@given(written(HASHES, to_json))
+def test_recorded_hashes_are_refused_or_texts(folder: Path, content: bytes | None) -> None:
+    path, file = folder / "lock.json", File("some.bin", 9)
+    put(path, content)
+    with frugal(path):
+        read = answer("recorded hashes", lambda: Record(Source((file,), (), True), folder / "some", path), path)
+    if read is not REFUSED:
+        assert isinstance(read.sha256(file), str | None)
+        assert read.faults() == {"some.bin": "missing"}
+
+
+@pytest.mark.xfail(raises=RecursionError, strict=True, reason="files.read_json lets it through")
+@pytest.mark.parametrize("text", ["[" * DEEP, '{"some": ' * DEEP + "1" + "}" * DEEP], ids=["lists", "objects"])
+def test_json_that_is_nested_too_deeply_is_refused(folder: Path, text: str) -> None:
+    path = folder / "quick" / "not_run.json"
+    path.parent.mkdir(exist_ok=True)
+    put(path, text.encode())
+    assert answer("not_run.json", lambda: reasons.read(folder, "quick"), path) is REFUSED
