@@ -115,7 +115,7 @@ def judge(
     if not all(result.stop_reached for result in results):
         return Verdict("not reached")
     if not all(is_whole(row, result, paper_settings) for result in results):
-        return Verdict("quick")
+        return Verdict("quick", _built(row, results))
     return Verdict(compare(row, *interval(row, results)), _changes(row, results, paper_settings))
 
 
@@ -163,9 +163,12 @@ def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, A
         changes.append("averaged weights")
     if result.recipe != "paper":
         changes.append(f"{result.recipe} recipe")
-    if any(result.built for result in results):
-        changes.append(f"built {DATA[row.data].title}")
-    return tuple(changes)
+    return (*changes, *_built(row, results))
+
+
+def _built(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
+    """Said whatever the verdict: that the test set is not the published one."""
+    return (f"built {DATA[row.data].title}",) if any(result.built for result in results) else ()
 
 
 def _plain(value: Any) -> Any:

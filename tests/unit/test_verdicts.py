@@ -257,3 +257,4 @@ def test_what_a_run_changed_must_stand_beside_the_verdict(change, told):
 def test_a_built_test_set_must_stand_beside_the_verdict():
     run = result(67_200, examples=320_000, built=True)
     assert judged(run, row=ACCURACY) == "reproduced (built affNIST)"
+    assert judged(result(3771, examples=10_000, built=True), row=ACCURACY) == "quick (built affNIST)"
