@@ -23,8 +23,8 @@ ORDER = """
     errors files signals closure paths reasons intervals params paper
     sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
     verdicts
-    data data.matlab data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10 data.smallnorb
-    data.svhn data.tfrecords data.records data.loading
+    data data.matlab data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10
+    data.smallnorb data.svhn data.tfrecords data.records data.loading
     routing convolution layers losses models checkpoints backups evaluation keeper training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
     tables scales

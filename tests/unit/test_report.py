@@ -124,7 +124,8 @@ class Page(html.parser.HTMLParser):
         if "script" not in self.open and "style" not in self.open:
             self.words.append(data)
         if {"td", "th"} & set(self.open):
-            self.tables[self.section][-1][-1] += data.strip()
+            cell = f"{self.tables[self.section][-1][-1]}{data}"
+            self.tables[self.section][-1][-1] = re.sub(r"\s+", " ", cell).lstrip()
 
 
 def markdown_tables(text):
@@ -142,7 +143,10 @@ def both(folder):
     """The tables of the Markdown and of the page, by the title of their sections."""
     page = Page((folder / "report.html").read_text())
     titles = re.findall(r'<h2 id="(.*)-title">(.*)</h2>', (folder / "report.html").read_text())
-    on_page = {html.unescape(title): page.tables.get(name, []) for name, title in titles}
+    on_page = {
+        html.unescape(title): [[cell.strip() for cell in line] for line in page.tables.get(name, [])]
+        for name, title in titles
+    }
     return markdown_tables((folder / "report.md").read_text()), on_page
 
 
