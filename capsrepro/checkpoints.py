@@ -101,11 +101,10 @@ def _check_sizes(path: Path) -> None:
         raise ValueError(f"its arrays claim to have {sum(sizes)} bytes")
 
 
-def weights_sha256(*members: keras.Model) -> str:
+def weights_sha256(model: keras.Model) -> str:
     """SHA-256 over the arrays with their names and shapes (a file also holds what is not weights)."""
-    weights = [variable for member in members for variable in member.weights]
-    names = "".join(f"{variable.path} {variable.shape}" for variable in weights)
-    return arrays_sha256(map(keras.ops.convert_to_numpy, weights), names)
+    names = "".join(f"{variable.path} {variable.shape}" for variable in model.weights)
+    return arrays_sha256(map(keras.ops.convert_to_numpy, model.weights), names)
 
 
 def arrays_sha256(arrays: Iterable[np.ndarray], names: str = "") -> str:

@@ -1,14 +1,14 @@
 """Trained networks against a whole test split. Evaluators count; they divide once, at the end."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from capsrepro import checkpoints, losses, models
-from capsrepro.data.batches import Dataset
+from capsrepro.data.batches import Batch, Dataset
 from capsrepro.errors import Error
 from capsrepro.intervals import wilson
 from capsrepro.params import Run
@@ -44,8 +44,11 @@ class Score:
         return wilson(self.wrong, self.examples)
 
 
-def metrics(score: Score, run: Run, members: Sequence[keras.Model]) -> dict[str, Any]:
-    """What a metrics file says of a run beside its name, seed and scale: equal for equal weights and data."""
+def metrics(score: Score, run: Run, model: keras.Model) -> dict[str, Any]:
+    """What a metrics file says of a run beside its name, seed and scale: equal for equal weights and data.
+
+    `parameters` is of one member where `model` is an ensemble.
+    """
     low, high = score.interval_pct
     facts = {
         "recipe": run.recipe,
@@ -60,19 +63,17 @@ def metrics(score: Score, run: Run, members: Sequence[keras.Model]) -> dict[str,
     if score.digits > 1:
         facts |= {"digits_wrong": score.digits_wrong, "digit_error_pct": score.digit_error_pct}
     return facts | {
-        "parameters": members[0].count_params(),
+        "parameters": model.count_params() // run.members,
         "steps": run.steps,
-        "weights_sha256": checkpoints.weights_sha256(*members),
+        "weights_sha256": checkpoints.weights_sha256(model),
     }
 
 
-def evaluate(
-    members: keras.Model | Sequence[keras.Model], dataset: Dataset, batch_size: int = 500, examples: int | None = None
-) -> Score:
+def evaluate(model: keras.Model, dataset: Dataset, batch_size: int = 500, examples: int | None = None) -> Score:
     """Counts the wrong images of a split, in constant memory.
 
     Args:
-        members: one network, or several whose class scores are added up.
+        model: a network, or several as one (`models.ensemble`).
         dataset: the split.
         batch_size: of the forward passes.
         examples: only the first so many; None: all.
@@ -80,8 +81,7 @@ def evaluate(
     Raises:
         Error: a score is not finite: such a network is broken, not wrong.
     """
-    members = [members] if isinstance(members, keras.Model) else members
-    return count(scored([models.classifier(member) for member in members], dataset, batch_size, examples), dataset)
+    return count(scored(models.classifier(model), dataset, batch_size, examples), dataset)
 
 
 def count(scores_and_labels: Iterable[tuple[np.ndarray, np.ndarray]], dataset: Dataset) -> Score:
@@ -96,18 +96,22 @@ def count(scores_and_labels: Iterable[tuple[np.ndarray, np.ndarray]], dataset: D
 
 
 def scored(
-    classifiers: Sequence[keras.Model], dataset: Dataset, batch_size: int, examples: int | None = None
+    classifier: keras.Model, dataset: Dataset, batch_size: int, examples: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores `(B, C)`, added up over the networks, and labels `(B, T)` of one batch after the other.
+    """Scores `(B, C)` and labels `(B, T)` of one batch after the other; `classifier` is from `models.classifier`.
 
     Raises:
         Error: a score is not finite.
     """
+    for where, batch in batches(dataset, batch_size, examples):
+        yield finite(classifier.predict_on_batch(batch.images), f"{classifier.name} on {where}"), batch.labels
+
+
+def batches(dataset: Dataset, batch_size: int, examples: int | None = None) -> Iterator[tuple[str, Batch]]:
+    """A split, or its first so many `examples`, batch after batch, each with where it is for an error to say."""
     size = len(dataset) if examples is None else min(examples, len(dataset))
     for start in range(0, size, batch_size):
-        batch = dataset.batch(np.arange(start, min(start + batch_size, size)))
-        scores = sum(classifier.predict_on_batch(batch.images) for classifier in classifiers)
-        yield finite(scores, f"{classifiers[0].name} on {dataset.name}, images from {start}"), batch.labels
+        yield f"{dataset.name}, images from {start}", dataset.batch(np.arange(start, min(start + batch_size, size)))
 
 
 def finite(scores: np.ndarray, where: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What watches a training: it keeps backups and a history, and ends the training where it is to end."""
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from capsrepro import evaluation, routing
+from capsrepro import evaluation, models, routing
 from capsrepro.backups import Backups
 from capsrepro.data.batches import Dataset
 from capsrepro.errors import Error, Stopped
@@ -19,20 +20,24 @@ from capsrepro.params import Run
 NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
 STOP = "stop_accuracy_pct"  # the column of the accuracy that ends a training
 PATIENCE, LEARNING = 3, 30_000  # intervals, and images in them, at chance before a training is given up
+PROBE = 32  # images of the probe
+STOP_BATCH = 500  # images at a time of the split that ends a training
 PASSES = 5  # of routing, as many as Figure A.1 tells of
 
 
 class Keeper(keras.callbacks.Callback):
     """Keeps a backup and a line of history at the end of each interval, and ends the training where it is to end."""
 
-    def __init__(self, kept: Backups, run: Run, stop: Dataset | None, probe: Any, asked: list[int]) -> None:
-        """Takes where backups go, the run, the split that ends it, images to probe the routing with, and signals."""
+    def __init__(
+        self, kept: Backups, run: Run, dataset: Dataset, stop: Dataset | None, asked: Sequence[int] = ()
+    ) -> None:
+        """Takes where backups go, the run, what it is trained on, the split that ends it, and signals."""
         super().__init__()
-        self.probe = probe
-        self.asked = asked
         self.backups = kept
         self.run = run
+        self.dataset = dataset
         self.stop = stop
+        self.asked = asked
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._began = 0.0
@@ -41,6 +46,21 @@ class Keeper(keras.callbacks.Callback):
     def stopped(self) -> bool:
         """Whether the last interval reached the accuracy that ends the training (section 5.2 of the paper)."""
         return self.run.stop_pct is not None and any(line[STOP] >= self.run.stop_pct for line in self.history[-1:])
+
+    @functools.cached_property
+    def classifier(self) -> keras.Model:
+        """Made once: what it predicts with is compiled at its first use."""
+        return models.classifier(self.model)
+
+    @functools.cached_property
+    def encoder(self) -> keras.Model:
+        """From `image` to the capsules that are routed."""
+        return keras.Model(self.model.input["image"], self.model.get_layer("digit_capsules").input)
+
+    @functools.cached_property
+    def probe(self) -> np.ndarray:
+        """Training images, undistorted, that the routing is looked at with."""
+        return self.dataset.batch(np.arange(min(PROBE, len(self.dataset)))).images
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
@@ -60,15 +80,21 @@ class Keeper(keras.callbacks.Callback):
         self.seconds += time.perf_counter() - self._began
         step = steps_done(self.model)
         line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)}
-        if self.probe is not None:
-            changes = logit_changes(self.model, self.probe)
-            line |= {f"logit_change_{number}": change for number, change in enumerate(changes, 1)}
+        if self.run.routing:
+            line |= {f"logit_change_{number}": change for number, change in enumerate(self._logit_changes(), 1)}
         if self.run.stop_pct is not None and self.stop is not None:
-            line[STOP] = 100.0 - evaluation.evaluate(self.model, self.stop).error_pct
+            scored = evaluation.scored(self.classifier, self.stop, STOP_BATCH)
+            line[STOP] = 100.0 - evaluation.count(scored, self.stop).error_pct
         self.history.append(line)
         self._save(step)
-        check_above_chance(self.history, self.run, self.model.output["scores"].shape[-1])
+        check_above_chance(self.history, self.run, self.dataset.classes, self.dataset.digits)
         self.model.stop_training = self.stopped
+
+    def _logit_changes(self) -> list[float]:
+        """What each of `PASSES` passes of routing would change the logits by; see `routing.logit_changes`."""
+        digit = self.model.get_layer("digit_capsules")
+        votes = keras.ops.cast(digit.votes(self.encoder(self.probe)), "float32")
+        return [float(change) for change in routing.logit_changes(votes, digit.bias, PASSES, digit.leaky)]
 
     def _save(self, step: int) -> None:
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
@@ -86,14 +112,6 @@ def named(logs: Mapping[str, Any]) -> dict[str, float]:
     return {NAMES.get(name, name): float(value) for name, value in logs.items()}
 
 
-def logit_changes(model: keras.Model, images: Any) -> list[float]:
-    """What each of `PASSES` passes of routing would change the logits of a CapsNet by; see `routing.logit_changes`."""
-    digit = model.get_layer("digit_capsules")
-    primary = keras.Model(model.input["image"], digit.input)(images)
-    votes = keras.ops.cast(digit.votes(primary), "float32")
-    return [float(change) for change in routing.logit_changes(votes, digit.bias, PASSES, digit.leaky)]
-
-
 def check_finite(loss: float, step: int, kept: Path | None) -> None:
     """Stops a training that has diverged.
 
@@ -104,7 +122,7 @@ def check_finite(loss: float, step: int, kept: Path | None) -> None:
         raise Error(f"step {step}: the loss is {loss}; the last good weights are in {kept or 'none'}")
 
 
-def check_above_chance(history: Sequence[Mapping[str, float]], run: Run, classes: int) -> None:
+def check_above_chance(history: Sequence[Mapping[str, float]], run: Run, classes: int, digits: int = 1) -> None:
     """Stops a training that learns nothing, the well-known "10 % on some GPUs", instead of going on for hours.
 
     It learns nothing if in each of the last `PATIENCE` intervals, of at least `LEARNING` images together, it was right
@@ -114,7 +132,6 @@ def check_above_chance(history: Sequence[Mapping[str, float]], run: Run, classes
         Error: so it is; the message says what was seen.
     """
     last = history[-PATIENCE:]
-    digits = 2 if run.data == "multimnist" else 1
     chance = 1.0 / math.comb(classes, digits)
     enough = len(last) == PATIENCE and PATIENCE * run.checkpoint_steps * run.batch_size >= LEARNING
     if enough and all(line["right"] <= 1.2 * chance for line in last):

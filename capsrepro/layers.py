@@ -13,8 +13,48 @@ from capsrepro import convolution
 from capsrepro.routing import route, route_from, squash
 
 
+class _Convolution(keras.layers.Layer):
+    """What layers share whose capsules come from a convolution with `types * atoms` channels."""
+
+    def __init__(
+        self,
+        types: int,
+        atoms: int,
+        kernel_size: int,
+        strides: int,
+        padding: str,
+        kernel_initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.types = types
+        self.atoms = atoms
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padding = padding
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes the kernel `(k, k, last axis of the inputs, types * atoms)`, channel = type * atoms + atom."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
+            initializer=self.kernel_initializer,
+        )
+
+    def grid(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width after the convolution."""
+        reach = 0 if self.padding == "same" else self.kernel_size - 1
+        return tuple(-(-(size - reach) // self.strides) for size in sizes)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer was made with."""
+        names = ("types", "atoms", "kernel_size", "strides", "padding")
+        return {**super().get_config(), **_config(self, names)}
+
+
 @keras.saving.register_keras_serializable("capsrepro")
-class PrimaryCapsules(keras.layers.Layer):
+class PrimaryCapsules(_Convolution):
     """A convolution whose channels are capsules: P types of `atoms` each, no ReLU before the squash (section 4)."""
 
     def __init__(
@@ -44,23 +84,13 @@ class PrimaryCapsules(keras.layers.Layer):
             kernel_initializer: as for `keras.layers.Conv2D`; by default the released code's truncated normal of 0.1.
             **kwargs: of `keras.layers.Layer`.
         """
-        super().__init__(**kwargs)
-        self.types = types
-        self.atoms = atoms
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.padding = padding
+        super().__init__(types, atoms, kernel_size, strides, padding, kernel_initializer, **kwargs)
         self.share = share
         self.convolution = convolution
-        self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Makes the kernel `(k, k, channels, P * atoms)`, channel = type * atoms + atom, and a bias `(P * atoms,)`."""
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
-            initializer=self.kernel_initializer,
-        )
+        super().build(input_shape)
         self.bias = _bias(self, (self.types * self.atoms,))
         size, shape = input_shape[1:3], self.kernel.shape
         pays = convolution.pays(size, shape, self.strides, self.padding, self.compute_dtype)
@@ -79,17 +109,16 @@ class PrimaryCapsules(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
         """`(B, P*H*W, atoms)`."""
-        height, width = _grid(self, input_shape[1:3])
+        height, width = self.grid(input_shape[1:3])
         return (input_shape[0], self.types * height * width, self.atoms)
 
     def get_config(self) -> dict[str, Any]:
         """What the layer was made with."""
-        names = ("types", "atoms", "kernel_size", "strides", "padding", "share", "convolution")
-        return {**super().get_config(), **_config(self, names)}
+        return {**super().get_config(), "share": self.share, "convolution": self.convolution}
 
 
 @keras.saving.register_keras_serializable("capsrepro")
-class ConvolutionalCapsules(keras.layers.Layer):
+class ConvolutionalCapsules(_Convolution):
     """Capsules that are routed place by place from a neighbourhood of the capsules below (the released `conv_slim`).
 
     All input types share one kernel. With one input type and one iteration this is the released code's primary layer;
@@ -109,23 +138,13 @@ class ConvolutionalCapsules(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         """Sets up the layer; the arguments are those of `PrimaryCapsules` and `DigitCapsules`."""
-        super().__init__(**kwargs)
-        self.types = types
-        self.atoms = atoms
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.padding = padding
+        super().__init__(types, atoms, kernel_size, strides, padding, kernel_initializer, **kwargs)
         self.routing = routing
         self.leaky = leaky
-        self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Makes the kernel `(k, k, atoms in, types * atoms)` and the bias `(types, atoms)`."""
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
-            initializer=self.kernel_initializer,
-        )
+        super().build(input_shape)
         self.bias = _bias(self, (self.types, self.atoms))
 
     def call(self, inputs: Any) -> Any:
@@ -142,12 +161,11 @@ class ConvolutionalCapsules(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
         """`(B, H, W, types, atoms)`."""
-        return (input_shape[0], *_grid(self, input_shape[1:3]), self.types, self.atoms)
+        return (input_shape[0], *self.grid(input_shape[1:3]), self.types, self.atoms)
 
     def get_config(self) -> dict[str, Any]:
         """What the layer was made with."""
-        names = ("types", "atoms", "kernel_size", "strides", "padding", "routing", "leaky")
-        return {**super().get_config(), **_config(self, names)}
+        return {**super().get_config(), "routing": self.routing, "leaky": self.leaky}
 
 
 @keras.saving.register_keras_serializable("capsrepro")
@@ -205,12 +223,6 @@ class DigitCapsules(keras.layers.Layer):
         """What the layer was made with."""
         names = ("classes", "atoms", "routing", "leaky")
         return {**super().get_config(), **_config(self, names)}
-
-
-def _grid(layer: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Height and width after a layer's convolution."""
-    reach = 0 if layer.padding == "same" else layer.kernel_size - 1
-    return tuple(-(-(size - reach) // layer.strides) for size in sizes)
 
 
 def _initializer() -> keras.initializers.Initializer:

@@ -35,30 +35,23 @@ def describe(run: Run, dataset: Dataset, trained: Sequence[Trained]) -> dict[str
     """
     steps, seconds = sum(one.steps for one in trained), sum(one.seconds for one in trained)
     return {
-        "settings": dataclasses.asdict(run),
-        "data": dataset.name,
-        "data_sha256": dataset.sha256,
-        "train_examples": len(dataset),
+        **facts(run, dataset, len(dataset)),
         "steps_done": steps,
         "stop_reached": all(one.stop_reached for one in trained),
         "train_seconds": round(seconds, 1),
         "images_per_second": round(steps * run.batch_size / seconds, 1) if seconds else 0.0,
         "peak_memory_mb": round(peak_memory_mb()),
-        "device": device(),
-        "backend": keras.backend.backend(),
-        "versions": versions(),
         "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
-        **revision(),
     }
 
 
-def evaluated(run: Run, dataset: Dataset, train_examples: int) -> dict[str, Any]:
-    """What is known of weights that others trained: their settings, what they were tested on, and where and with what.
+def facts(run: Run, dataset: Dataset, train_examples: int) -> dict[str, Any]:
+    """What is known of weights that others trained, too: settings, data, and with what they were trained or tested.
 
     Args:
-        run: the settings they are known to have been trained with.
-        dataset: the test split.
-        train_examples: how many images they are known to have been trained on.
+        run: the settings that they were trained with.
+        dataset: what they were trained on; where others did that, what they were tested on.
+        train_examples: how many images they were trained on.
     """
     return {
         "settings": dataclasses.asdict(run),
@@ -67,15 +60,12 @@ def evaluated(run: Run, dataset: Dataset, train_examples: int) -> dict[str, Any]
         "train_examples": train_examples,
         "device": device(),
         "backend": keras.backend.backend(),
-        "versions": versions(),
+        "versions": {
+            **{name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")},
+            "python": platform.python_version(),
+        },
         **revision(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of what the numbers were computed with."""
-    names = ("keras", keras.backend.backend(), "numpy")
-    return {name: _version(name) for name in names} | {"python": platform.python_version()}
 
 
 def device() -> str:

@@ -17,7 +17,6 @@ from capsrepro.keeper import Keeper, steps_done
 from capsrepro.params import Run
 
 LOWEST_RATE = 1e-6
-PROBE = 32  # training images, undistorted, that the routing is looked at with after each interval
 ROOT = Path(__file__).parents[1]
 
 
@@ -61,8 +60,7 @@ def train(
     with files.locked(state, "training"), signals.noted() as asked:
         make_deterministic(seed)
         model = compiled(run, dataset, seed)
-        probe = dataset.batch(np.arange(min(PROBE, len(dataset)))).images if run.routing else None
-        keeper = Keeper(backups(run, dataset, seed, state), run, stop, probe, asked)
+        keeper = Keeper(backups(run, dataset, seed, state), run, dataset, stop, asked)
         first, record = keeper.backups.restore(model)
         keeper.history, keeper.seconds = record.get("history", []), record.get("seconds", 0.0)
         if not keeper.stopped:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from capsrepro.errors import Error, Stopped
 
+FETCHED = ("cifar10", "smallnorb", "svhn")  # when a run asks for them; the others are MNIST or made of it
+
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parses the command line and calls `main`; an `Error` or a fault of the system is one line and exit code 1."""

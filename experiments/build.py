@@ -16,18 +16,19 @@ def main(arguments: argparse.Namespace) -> None:
 
     versions = VERSIONS[arguments.scale] if arguments.versions is None else arguments.versions
     digits = mnist.load(arguments.data / "mnist", "test")
-    pairs = multimnist.load(arguments.data / "mnist", "test", pairs=arguments.pairs, seed=arguments.seed)
     for name in arguments.names:
         path = arguments.data / "built" / arguments.scale / f"{name}.npz"
         began = time.perf_counter()
+        each = {"affnist": versions, "expanded": 1, "multimnist": arguments.pairs}[name]
         if name == "affnist":
-            affnist.build_affnist(digits, path, versions, arguments.seed)
+            affnist.build_affnist(digits, path, each, arguments.seed)
         elif name == "expanded":
             affnist.build_expanded(digits, path, arguments.seed)
         else:
+            pairs = multimnist.load(arguments.data / "mnist", "test", pairs=each, seed=arguments.seed)
             multimnist.build_index(pairs, path)
         seconds = time.perf_counter() - began
-        count = {"affnist": len(digits) * versions, "expanded": len(digits), "multimnist": len(pairs)}[name]
+        count = len(digits) * each
         print(f"{path}: {count} examples in {seconds:.1f} s, {count / seconds:.0f} a second", flush=True)
 
 

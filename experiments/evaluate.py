@@ -15,6 +15,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     from capsrepro import checkpoints, evaluation, files, models, training
     from capsrepro.data import loading
+    from capsrepro.data.affnist import AffNist
 
     training.share_gpus()
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
@@ -25,10 +26,10 @@ def main(arguments: argparse.Namespace) -> None:
     score = evaluation.evaluate(model, dataset)
     low, high = score.interval_pct
     names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
-    if settings.data == "affnist":
+    if isinstance(dataset, AffNist):
         stop = evaluation.evaluate(model, loading.load(settings, "stop", arguments.data, arguments.scale))
-        names |= {"built": dataset.name == "affnist-built", "stop_accuracy_pct": 100.0 - stop.error_pct}
-    files.write_json(where.metrics, names | evaluation.metrics(score, settings, [model]))
+        names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
+    files.write_json(where.metrics, names | evaluation.metrics(score, settings, model))
     print(
         f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} % ({low:.2f} to {high:.2f} %)"
     )

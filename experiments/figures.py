@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.errors import Error
-from experiments import run
+from experiments import FETCHED, run
 
-FETCHED = ("cifar10", "smallnorb", "svhn")  # not every pipeline has them; the others are made from MNIST
 NAMES = ("mnist", "multimnist", "affnist", "expanded", *FETCHED)
 
 

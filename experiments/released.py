@@ -32,16 +32,16 @@ def main(arguments: argparse.Namespace) -> None:
 
     training.share_gpus()
     dataset = loading.load(settings, "test", arguments.data, SCALE)
-    members = restored(settings, dataset, prefixes)
-    score = evaluation.evaluate(members, dataset)
+    model = restored(settings, dataset, prefixes)
+    score = evaluation.evaluate(model, dataset)
     names = {"run": arguments.run, "seed": 0, "scale": SCALE}
-    facts = provenance.evaluated(settings, dataset, DATA[settings.data].train)
+    known = provenance.facts(settings, dataset, DATA[settings.data].train)
     checkpoints = {
         "checkpoints": [path.relative_to(folder).as_posix() for path in prefixes],
         "archive_sha256": folder.name,
     }
-    files.write_json(where.provenance, names | facts | checkpoints)
-    files.write_json(where.metrics, names | evaluation.metrics(score, settings, members))
+    files.write_json(where.provenance, names | known | checkpoints)
+    files.write_json(where.metrics, names | evaluation.metrics(score, settings, model))
     print(f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} %")
 
 

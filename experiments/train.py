@@ -5,10 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from experiments import run, run_arguments
+from experiments import FETCHED, run, run_arguments
 from experiments.fetch import bring_for
-
-FETCHED_WHEN_ASKED_FOR = ("cifar10", "smallnorb", "svhn")  # the default rows need MNIST alone, which has its stage
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -24,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.data import loading
 
     training.share_gpus()
-    if settings.data in FETCHED_WHEN_ASKED_FOR:
+    if settings.data in FETCHED:
         bring_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None

@@ -43,6 +43,29 @@ class Dataset(Protocol):
         ...
 
 
+class InMemory:
+    """Images in memory, one byte a value, one label each; a batch is made when it is asked for.
+
+    A data set derives from it and says what a test and what training sees of them.
+    """
+
+    digits = 1
+
+    def __init__(self, images: Images, labels: Labels, *, name: str, sha256: str) -> None:
+        """Takes uint8 `images` `(N, H, W, D)` and integer `labels` `(N,)`."""
+        self.images = images
+        self.labels = labels.astype(np.int32)
+        self.name = name
+        self.sha256 = sha256
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _batch(self, pixels: Images, indices: np.ndarray) -> Batch:
+        """A batch that has these `pixels`, float32 `(B, H, W, D)`, both to look at and to draw."""
+        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+
+
 class Stream:
     """The endless sequence of training batches.
 

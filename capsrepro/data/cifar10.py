@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from capsrepro.data.batches import Batch
+from capsrepro.data.batches import Batch, InMemory
 from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, flipped, standardised
 from capsrepro.data.mnist import Split
 from capsrepro.errors import Error
@@ -22,29 +22,15 @@ CROP = 24  # what the network sees of it (section 7)
 _REMEDY = "delete it and run `python -m experiments.fetch cifar10`"
 
 
-class Cifar10:
-    """Photographs in memory, one byte a value; a batch is made when it is asked for.
-
-    A batch holds the standardised crops, float32 `(B, 24, 24, 3)`, both to look at and to draw.
-    """
+class Cifar10(InMemory):
+    """Photographs, uint8 `(N, 32, 32, 3)`; a batch holds their standardised crops, float32 `(B, 24, 24, 3)`."""
 
     image_shape = (CROP, CROP, 3)
-    digits = 1
     classes = 10
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, *, name: str, sha256: str) -> None:
-        """Takes uint8 `images` `(N, 32, 32, 3)` and integer `labels` `(N,)`."""
-        self.images = images
-        self.labels = labels.astype(np.int32)
-        self.name = name
-        self.sha256 = sha256
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The middle of each photograph."""
-        return self._batch(cropped(self.images[indices], CROP).astype(np.float32), indices)
+        return self._batch(standardised(cropped(self.images[indices], CROP).astype(np.float32)), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
         """A random crop of each photograph, mirrored or not, with random brightness and contrast."""
@@ -54,11 +40,7 @@ class Cifar10:
         images = flipped(images, generator.random(count) < 0.5).astype(np.float32)
         images = brightness(images, generator.uniform(-BRIGHTNESS, BRIGHTNESS, count))
         images = contrast(images, generator.uniform(*CONTRAST, count))
-        return self._batch(images, indices)
-
-    def _batch(self, images: np.ndarray, indices: np.ndarray) -> Batch:
-        pixels = standardised(images)
-        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+        return self._batch(standardised(images), indices)
 
 
 def load(

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from capsrepro.data.batches import Batch, shifted, unit
+from capsrepro.data.batches import Batch, InMemory, shifted, unit
 from capsrepro.errors import Error
 
 Split = Literal["train", "test"]
@@ -23,36 +23,25 @@ VALIDATION = 10_000  # the first so many training images are the validation spli
 _REMEDY = "delete it and run `python -m experiments.fetch mnist`"
 
 
-class Mnist:
-    """Digits in memory, one byte a pixel; a batch is made when it is asked for."""
+class Mnist(InMemory):
+    """Digits."""
 
-    digits = 1
     classes = 10
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, *, name: str, sha256: str, shift: int = 2) -> None:
         """Takes uint8 `images` `(N, H, W, D)` and integer `labels` `(N,)`; training shifts by up to `shift` pixels."""
-        self.images = images
-        self.labels = labels.astype(np.int32)
-        self.name = name
-        self.sha256 = sha256
+        super().__init__(images, labels, name=name, sha256=sha256)
         self.shift = shift
         self.image_shape: tuple[int, int, int] = images.shape[1:]
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     def batch(self, indices: np.ndarray) -> Batch:
         """The digits as they are."""
-        return self._batch(self.images[indices], indices)
+        return self._batch(unit(self.images[indices]), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
         """The digits, each moved by up to `shift` pixels each way; what is to be drawn moves with it."""
         shifts = generator.integers(-self.shift, self.shift, size=(len(indices), 2), endpoint=True)
-        return self._batch(shifted(self.images[indices], shifts), indices)
-
-    def _batch(self, images: np.ndarray, indices: np.ndarray) -> Batch:
-        pixels = unit(images)
-        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+        return self._batch(unit(shifted(self.images[indices], shifts)), indices)
 
 
 def load(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from capsrepro.data.batches import Batch
+from capsrepro.data.batches import Batch, InMemory
 from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, standardised
 from capsrepro.data.mnist import Split
 from capsrepro.errors import Error
@@ -25,29 +25,18 @@ MAGIC = {np.dtype("<i4"): 0x1E3D4C54, np.dtype("u1"): 0x1E3D4C55}
 _REMEDY = "delete it and run `python -m experiments.fetch smallnorb`"
 
 
-class SmallNorb:
-    """Halved stereo pairs in memory, one byte a value; a batch is made when it is asked for.
+class SmallNorb(InMemory):
+    """Halved stereo pairs, left and right eye, uint8 `(N, 48, 48, 2)`; a batch holds their standardised crops.
 
-    A batch holds the standardised crops, float32 `(B, 32, 32, 2)`, both to look at and to draw.
+    These are float32 `(B, 32, 32, 2)`.
     """
 
     image_shape = (CROP, CROP, 2)
-    digits = 1
     classes = 5
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, *, name: str, sha256: str) -> None:
-        """Takes uint8 `images` `(N, 48, 48, 2)`, left and right eye, and integer `labels` `(N,)`."""
-        self.images = images
-        self.labels = labels.astype(np.int32)
-        self.name = name
-        self.sha256 = sha256
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The middle of each pair."""
-        return self._batch(cropped(self.images[indices], CROP).astype(np.float32), indices)
+        return self._batch(standardised(cropped(self.images[indices], CROP).astype(np.float32)), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
         """A random crop of each pair with random brightness and contrast, the same for both eyes.
@@ -59,11 +48,7 @@ class SmallNorb:
         images = brightness(images, generator.uniform(-BRIGHTNESS, BRIGHTNESS, count))
         images = contrast(images, generator.uniform(*CONTRAST, count))
         places = generator.integers(0, SIDE - CROP, size=(count, 2), endpoint=True)
-        return self._batch(cropped(images, CROP, places), indices)
-
-    def _batch(self, images: np.ndarray, indices: np.ndarray) -> Batch:
-        pixels = standardised(images)
-        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+        return self._batch(standardised(cropped(images, CROP, places)), indices)
 
 
 def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str = "") -> SmallNorb:

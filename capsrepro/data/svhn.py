@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from capsrepro.data.batches import Batch, unit
+from capsrepro.data.batches import Batch, InMemory, unit
 from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Split
 from capsrepro.errors import Error
@@ -21,27 +21,15 @@ COUNTS = {"train": 73_257, "test": 26_032}
 _REMEDY = "delete it and run `python -m experiments.fetch svhn`"
 
 
-class Svhn:
-    """House numbers in memory, one byte a value; a batch is made when it is asked for."""
+class Svhn(InMemory):
+    """House numbers, uint8 `(N, 32, 32, 3)`."""
 
     image_shape = (32, 32, 3)
-    digits = 1
     classes = 10
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, *, name: str, sha256: str) -> None:
-        """Takes uint8 `images` `(N, 32, 32, 3)` and integer `labels` `(N,)`."""
-        self.images = images
-        self.labels = labels.astype(np.int32)
-        self.name = name
-        self.sha256 = sha256
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The images as they are: float32 `(B, 32, 32, 3)` in [0, 1], both to look at and to draw."""
-        pixels = unit(self.images[indices])
-        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+        return self._batch(unit(self.images[indices]), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
         """The images as they are: nothing is drawn."""

@@ -29,7 +29,7 @@ def answers(model: keras.Model, dataset: Dataset, batch_size: int = 500) -> Answ
     Raises:
         Error: a score is not finite.
     """
-    parts = [*evaluation.scored([models.classifier(model)], dataset, batch_size)]
+    parts = [*evaluation.scored(models.classifier(model), dataset, batch_size)]
     scores, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Answers(labels, np.argsort(-scores, axis=1, kind="stable")[:, : dataset.digits], scores)
 

@@ -37,8 +37,8 @@ def members(checkpoint: str, count: int) -> list[Path]:
     return complete
 
 
-def restored(run: Run, dataset: Dataset, prefixes: Sequence[Path]) -> list[keras.Model]:
-    """The network of each checkpoint.
+def restored(run: Run, dataset: Dataset, prefixes: Sequence[Path]) -> keras.Model:
+    """The network of a checkpoint, or those of several as one.
 
     Raises:
         Error: one cannot be read or is of another network.
@@ -48,7 +48,7 @@ def restored(run: Run, dataset: Dataset, prefixes: Sequence[Path]) -> list[keras
         network = models.build(run, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
         checkpoints.restore_released(network, prefix)
         networks.append(network)
-    return networks
+    return models.ensemble(networks)
 
 
 def evaluate(
@@ -77,16 +77,15 @@ def evaluate(
     """
     if examples is not None and not 0 < examples <= len(dataset):
         raise Error(f"--eval_size={examples}: {dataset.name} has {len(dataset)} images; choose 1 to that")
-    networks = restored(run, dataset, prefixes)
+    network = restored(run, dataset, prefixes)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     sums: dict[str, float] = {}
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        if len(networks) == 1:
-            scored = _with_losses(run, dataset, networks[0], examples, sums)
+        if len(prefixes) == 1:
+            scored = _with_losses(run, dataset, network, examples, sums)
         else:
-            classifiers = [models.classifier(network) for network in networks]
-            scored = evaluation.scored(classifiers, dataset, TEST_BATCH, examples)
+            scored = evaluation.scored(models.classifier(network), dataset, TEST_BATCH, examples)
         for pair in scored:
             if predictions is not None:
                 kept.append(pair)
@@ -130,12 +129,10 @@ def _with_losses(
     run: Run, dataset: Dataset, network: keras.Model, examples: int | None, sums: dict[str, float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """As `evaluation.scored`, for one network, its decoder's work included; adds each loss and count to `sums`."""
-    size = len(dataset) if examples is None else min(examples, len(dataset))
-    for start in range(0, size, TEST_BATCH):
-        batch = dataset.batch(np.arange(start, min(start + TEST_BATCH, size)))
+    for where, batch in evaluation.batches(dataset, TEST_BATCH, examples):
         inputs, truths = training.tensors(batch, dataset.classes, decoder=run.reconstruction)
         outputs = network.predict_on_batch(inputs)
-        scores = evaluation.finite(outputs["scores"], f"{network.name} on {dataset.name}, images from {start}")
+        scores = evaluation.finite(outputs["scores"], f"{network.name} on {where}")
         for name, values in _each(run, dataset, outputs, truths).items():
             sums[name] = sums.get(name, 0.0) + float(np.sum(values))
         yield scores, batch.labels

@@ -30,18 +30,18 @@ class Summaries:
         """Writes numbers by tag."""
         self._write(step, [{"tag": tag, "simple_value": value} for tag, value in values.items()])
 
-    def pictures(self, step: int, model: keras.Model, inputs: Mapping[str, Any], truths: Mapping[str, Any]) -> None:
+    def pictures(self, step: int, viewer: keras.Model, inputs: Mapping[str, Any], truths: Mapping[str, Any]) -> None:
         """Writes what `verbose` asks for: conv1's weights and output, and targets beside their reconstructions.
 
         Args:
             step: of the batch.
-            model: after the batch's update.
+            viewer: from `viewer`, after the batch's update.
             inputs: of the batch, see `training.tensors`.
             truths: of the batch.
         """
-        conv1 = model.get_layer("conv1")
-        features = keras.Model(model.input["image"], conv1.output).predict_on_batch(inputs["image"])
-        values = [{"tag": f"{TOWER}/conv1/activation", "histo": _histogram(features)}]
+        conv1 = viewer.get_layer("conv1")
+        seen = viewer.predict_on_batch(dict(inputs))
+        values = [{"tag": f"{TOWER}/conv1/activation", "histo": _histogram(seen["features"])}]
         for scope, variable in (("summaries", conv1.kernel), ("summaries_1", conv1.bias)):
             array = keras.ops.convert_to_numpy(variable)
             for name in ("mean", "std", "max", "min"):
@@ -49,9 +49,8 @@ class Summaries:
                 values.append({"tag": tag, "simple_value": float(getattr(array, name)())})
             values.append({"tag": f"{TOWER}/conv1/{scope}/histogram", "histo": _histogram(array)})
         if "reconstruction" in truths:
-            drawn = model.predict_on_batch(dict(inputs))["reconstruction"]
-            shape = model.input["image"].shape[1:]
-            pairs = zip(truths["reconstruction"][:_PICTURES, 0], drawn[:_PICTURES, 0], strict=True)
+            shape = viewer.input["image"].shape[1:]
+            pairs = zip(truths["reconstruction"][:_PICTURES, 0], seen["reconstruction"][:_PICTURES, 0], strict=True)
             for number, pair in enumerate(pairs):
                 side_by_side = np.concatenate([pixels.reshape(shape)[..., :1] for pixels in pair], axis=1)
                 values.append({"tag": f"{TOWER}/reconstruction/image/{number}", "image": _image(side_by_side)})
@@ -63,6 +62,11 @@ class Summaries:
 
         summary = Summary(value=[Summary.Value(**value) for value in values])
         self.writer.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+
+
+def viewer(model: keras.Model) -> keras.Model:
+    """The network with `features` of conv1 beside its outputs, for `Summaries.pictures`; to be made once."""
+    return keras.Model(model.input, {**model.output, "features": model.get_layer("conv1").output}, name="viewer")
 
 
 def _histogram(array: np.ndarray) -> Any:

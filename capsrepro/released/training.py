@@ -1,6 +1,7 @@
 """Training as the released code's command does it: checkpoints `model.ckpt-STEP` and summaries in one folder."""
 
 import contextlib
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from capsrepro import checkpoints, files, keeper, losses, training
 from capsrepro.data.batches import Dataset, Stream
 from capsrepro.errors import Error
 from capsrepro.params import Run
-from capsrepro.released.summaries import TOWER, Summaries
+from capsrepro.released.summaries import TOWER, Summaries, viewer
 
 KEPT = 5  # checkpoints, as TensorFlow 1's Saver keeps by default
 
@@ -92,6 +93,11 @@ class Saver(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.summaries, self.stream, self.run, self.pictures = folder, summaries, stream, run, pictures
 
+    @functools.cached_property
+    def viewer(self) -> keras.Model:
+        """Made once: what it predicts with is compiled at its first use."""
+        return viewer(self.model)
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Makes the metrics those of one batch: Keras's are means over the epoch."""
         self.model.reset_metrics()
@@ -105,7 +111,7 @@ class Saver(keras.callbacks.Callback):
             inputs, truths = training.tensors(
                 self.stream.batch(step), self.stream.dataset.classes, decoder=self.run.reconstruction
             )
-            self.summaries.pictures(step, self.model, inputs, truths)
+            self.summaries.pictures(step, self.viewer, inputs, truths)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the checkpoint and removes the oldest."""

@@ -272,9 +272,11 @@ def test_seven_cifar_checkpoints_must_give_the_count_of_their_ensemble(
     archive = server.contents["cifar_checkpoints.tar.gz"] = tarred(contents)
     command("released", CIFAR_RUN)
     found, facts = result("metrics", CIFAR_RUN), result("provenance", CIFAR_RUN)
-    score = evaluation.evaluate(members, dataset(CIFAR_RUN))
+    ensemble = models.ensemble(members)
+    score = evaluation.evaluate(ensemble, dataset(CIFAR_RUN))
     assert (found["wrong"], found["examples"], found["steps"]) == (score.wrong, PHOTOGRAPHS, 600_000)
-    assert found["weights_sha256"] == checkpoints.weights_sha256(*members)
+    assert found["weights_sha256"] == checkpoints.weights_sha256(ensemble)
+    assert found["parameters"] == members[0].count_params()
     assert facts["checkpoints"] == [f"cifar/cifar{number}/model.ckpt-600000" for number in range(7)]
     assert facts["archive_sha256"] == sha256(archive)
     row = rows(command)[1]
