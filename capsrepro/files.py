@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:  # the last where it is nested too deeply
         raise Error(f"{path}: not readable as JSON ({fault}); run `dvc repro` to write it anew") from fault
     if not isinstance(content, dict):
         raise Error(
