@@ -34,13 +34,20 @@ _PIECE = 1 << 20  # bytes read at a time
 _MOST_STEPS = 2**31
 
 
-def save_weights(model: keras.Model, path: Path) -> None:
+def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
     """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes.
 
     The SHA-256 of the file goes to its end: HDF5 has no checksum of the numbers.
+
+    Args:
+        model: whose weights; its own stay as they are.
+        path: of the file.
+        half: store each number in float16, of 11 bits, and so the file in half the size; they are loaded as float32.
     """
     with files.replacing(path) as temporary:
         uncompiled(model).save_weights(temporary)
+        if half:
+            _halve(temporary)
         digest = bytes.fromhex(files.sha256(temporary))
         with temporary.open("ab") as file:
             file.write(SEAL + digest)
@@ -70,6 +77,21 @@ def load_weights(model: keras.Model, path: Path) -> None:
         ) from fault
     if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
         raise Error(f"{path}: a weight is not finite; train again")
+
+
+def _halve(path: Path) -> None:
+    """Rewrites a weights file with its arrays in float16."""
+    entries: list[tuple[str, np.ndarray | None, dict[str, Any]]] = []
+
+    def add(name: str, entry: Any) -> None:
+        entries.append((name, entry[()] if isinstance(entry, h5py.Dataset) else None, dict(entry.attrs)))
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
+    with h5py.File(path, "w") as file:
+        for name, array, attributes in entries:
+            entry = file.require_group(name) if array is None else file.create_dataset(name, data=np.float16(array))
+            entry.attrs.update(attributes)
 
 
 def _is_sealed(path: Path) -> bool:

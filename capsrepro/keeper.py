@@ -41,6 +41,7 @@ class Keeper(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._began = 0.0
+        self._first = 0  # step that the interval began at
 
     @property
     def stopped(self) -> bool:
@@ -65,10 +66,11 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
         self._began = time.perf_counter()
+        self._first = steps_done(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss, a mean over the interval that stays not finite once it is, and at signals."""
-        step = steps_done(self.model)
+        step = self._first + batch + 1  # not the optimizer's: with JAX, looking into the model at each step is slow
         check_finite(logs["loss"], step, self.backups.folder)
         ends = step % self.run.checkpoint_steps == 0 or step == self.run.steps
         if self.asked and not ends:  # otherwise the end of the interval saves it with its line of history

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from capsrepro import convolution
+from capsrepro import convolution, devices
 from capsrepro.routing import route, route_from, squash
 
 
@@ -94,7 +94,7 @@ class PrimaryCapsules(_Convolution):
         self.bias = _bias(self, (self.types * self.atoms,))
         size, shape = input_shape[1:3], self.kernel.shape
         pays = convolution.pays(size, shape, self.strides, self.padding, self.compute_dtype)
-        on_cpu = not keras.distribution.list_devices("gpu")
+        on_cpu = not devices.gpus()
         self._fast = self.convolution == "fast" or (self.convolution == "auto" and on_cpu and pays)
 
     def call(self, inputs: Any) -> Any:

@@ -13,11 +13,19 @@ from typing import Any
 
 import keras
 
+from capsrepro import devices
 from capsrepro.data.batches import Dataset
 from capsrepro.params import Run
 from capsrepro.training import Trained
 
-ARITHMETIC = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
+ARITHMETIC = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "OMP_NUM_THREADS",
+)
 
 
 def describe(run: Run, dataset: Dataset, trained: Sequence[Trained]) -> dict[str, Any]:
@@ -70,13 +78,18 @@ def facts(run: Run, dataset: Dataset, train_examples: int) -> dict[str, Any]:
 
 def device() -> str:
     """The processor, or the GPUs, that the backend uses, with the number of cores."""
-    if gpus := keras.distribution.list_devices("gpu"):
+    if gpus := devices.gpus():
         return f"{len(gpus)} x {_gpu_name()}"
     return f"{_processor()}, {os.cpu_count()} cores"
 
 
 def revision(folder: Path = Path()) -> dict[str, Any]:
-    """The git commit of `folder` and whether a tracked file differs from it: `git_revision` and `git_dirty`."""
+    """The git commit of `folder` and whether a tracked file differs from it: `git_revision` and `git_dirty`.
+
+    Where the code was copied to a machine without its repository, `CAPSREPRO_REVISION` names the clean commit it is of.
+    """
+    if copied := os.environ.get("CAPSREPRO_REVISION"):
+        return {"git_revision": copied, "git_dirty": False}
 
     def git(*words: str) -> str:
         command = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)

@@ -25,7 +25,7 @@ ORDER = """
     verdicts
     data data.matlab data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10
     data.smallnorb data.svhn data.tfrecords data.records data.loading
-    routing convolution layers losses models checkpoints backups evaluation keeper training provenance
+    devices routing convolution layers losses models checkpoints backups evaluation keeper training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
     tables scales
     report.records report.pictures report.content report.markdown report.page report
@@ -36,7 +36,7 @@ ORDER = """
 LIGHT = "errors files closure paths reasons intervals params paper sources verdicts tables scales report".split()
 LIGHT_SCRIPTS = ["fetch", "report", "table"]
 HEAVY = ("tensorflow", "keras", "torch", "jax")
-ANY_BACKEND = ["routing", "convolution", "layers", "losses", "models", "training"]
+ANY_BACKEND = ["devices", "routing", "convolution", "layers", "losses", "models", "training"]
 
 LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120}  # the released code's two commands; the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}
