@@ -1,4 +1,4 @@
-"""A strided convolution of many channels at a quarter of the work, for CPUs: polyphase and DFT, in `keras.ops` alone.
+"""A strided convolution of many channels at a quarter of the work: polyphase and DFT, in `keras.ops` alone.
 
 A convolution of stride s is the sum of s*s convolutions of stride 1, over every s-th row and column (its phases), and
 in a discrete Fourier transform as long as a phase each of them is a product. The phases are just more input channels:
@@ -12,6 +12,9 @@ A complex product takes three real ones. With f_k(z) = Re(exp(i t_k) z) and the 
 
 since the three exp(2i t_k) add up to zero. No direction is favoured, which keeps rounding small, and f_k of the
 transform of real numbers is a sum of cosines: nothing here is complex. Gradients are those of the matrix products.
+
+It was made for CPUs; on a GPU cuDNN's strided gradients are slow, too. Forward and both gradients on an H100, batch 128,
+JAX 0.11: 3.31 ms direct and 0.70 ms here in float32 (TF32), 2.50 and 0.38 ms in bfloat16.
 
 Tried and dropped: Toom-Cook points (118 products, but 8 times the error in float32 and useless in bfloat16), tiles of
 the output (1.8 times slower at 28x28 and 32x32). Transforming rows and columns apart was 0 to 8 % faster at 20x20 and
@@ -33,7 +36,7 @@ LARGEST = 512 * 2**20  # bytes of a transformed kernel; training holds its gradi
 
 
 def convolve(inputs: Any, kernel: Any, strides: int = 1, padding: str = "valid") -> Any:
-    """What `keras.ops.conv` gives for images, faster on a CPU where `pays` says so.
+    """What `keras.ops.conv` gives for images, faster where `pays` says so.
 
     Args:
         inputs: `(B, height, width, C)`, float32 or bfloat16; all but B must be known.
@@ -66,7 +69,7 @@ def convolve(inputs: Any, kernel: Any, strides: int = 1, padding: str = "valid")
 
 
 def pays(size: Sequence[int], kernel: Sequence[int], strides: int, padding: str, dtype: str) -> bool:
-    """Whether `convolve` is to be preferred to the direct sum on a CPU: less work, and no giant for a kernel.
+    """Whether `convolve` is to be preferred to the direct sum: less work, and no giant for a kernel.
 
     The ratio of multiplications was within a fifth of the measured one from 32 to 256 channels and 20x20 to 32x32.
 

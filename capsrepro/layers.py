@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from capsrepro import convolution, devices
+from capsrepro import convolution
 from capsrepro.routing import route, route_from, squash
 
 
@@ -79,8 +79,8 @@ class PrimaryCapsules(_Convolution):
             padding: `valid` or `same`.
             share: what the convolution is multiplied by before the bias is added: 1 in the paper. The released code
                 routes from one input capsule, and the softmax over its P zero logits makes it 1/P (leaky: 1/(P+1)).
-            convolution: how it is computed: `direct` by the backend, `fast` by `convolution.convolve`, `auto`: fast on
-                a CPU where that pays. The weights are the same.
+            convolution: how it is computed: `direct` by the backend, `fast` by `convolution.convolve`, `auto`: fast
+                where that pays. The weights are the same.
             kernel_initializer: as for `keras.layers.Conv2D`; by default the released code's truncated normal of 0.1.
             **kwargs: of `keras.layers.Layer`.
         """
@@ -94,8 +94,7 @@ class PrimaryCapsules(_Convolution):
         self.bias = _bias(self, (self.types * self.atoms,))
         size, shape = input_shape[1:3], self.kernel.shape
         pays = convolution.pays(size, shape, self.strides, self.padding, self.compute_dtype)
-        on_cpu = not devices.gpus()
-        self._fast = self.convolution == "fast" or (self.convolution == "auto" and on_cpu and pays)
+        self._fast = self.convolution == "fast" or (self.convolution == "auto" and pays)
 
     def call(self, inputs: Any) -> Any:
         """Maps `(B, h, w, channels)` to capsules `(B, P*H*W, atoms)` in float32, type-major, then row, then column."""
