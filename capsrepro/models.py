@@ -51,9 +51,12 @@ def capsnet(
 
     Sizes at full width on 28x28: 20x20x256, 6x6x32 capsules of 8, 10 of 16; 8,215,728 parameters with a decoder,
     6,804,384 without.
-    The recipe `released` multiplies the primary convolution by 1/P, see `PrimaryCapsules`.
+    The recipe `released` multiplies the primary convolution by 1/P, see `PrimaryCapsules`. At full width, with these
+    initial weights, the paper's undivided capsules start saturated: on 32 images the mean length of a class is 0.82 on
+    28x28, 0.97 on 36x36 and 0.98 on 40x40, where the released ones start at 0.15 to 0.19. MultiMNIST stayed there: in
+    4,500 steps of full width nothing was learnt, no gradient being left of the squash.
     """
-    share = 1.0 if run.recipe == "paper" else 1.0 / (run.primary_types + int(run.leaky))
+    share = 1.0 if (run.layers_recipe or run.recipe) == "paper" else 1.0 / (run.primary_types + int(run.leaky))
     primary = PrimaryCapsules(
         run.primary_types,
         run.primary_atoms,
@@ -112,9 +115,8 @@ def multimnist_baseline(
     """
     image = keras.Input(image_shape, name="image")
     x = image
-    for number, (channels, size) in enumerate(
-        zip(run.conv_channels, (9 if run.recipe == "paper" else 5, 5), strict=True)
-    ):
+    first = 9 if (run.layers_recipe or run.recipe) == "paper" else 5
+    for number, (channels, size) in enumerate(zip(run.conv_channels, (first, 5), strict=True)):
         x = _convolution(channels, size, run, 0.05, seed, number, f"conv{number + 1}")(x)
         x = layers.MaxPooling2D(2, 2, padding="same", name=f"pool{number + 1}")(x)
     x = layers.Flatten()(layers.Permute((3, 1, 2))(x))

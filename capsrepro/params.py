@@ -12,6 +12,8 @@ import yaml
 
 from capsrepro.errors import Error
 
+Recipe = Literal["paper", "released"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -22,7 +24,9 @@ class Run:
 
     data: Literal["mnist", "multimnist", "affnist", "cifar10", "smallnorb", "svhn"]
     model: Literal["capsnet", "mnist_baseline", "multimnist_baseline"]
-    recipe: Literal["paper", "released"] = "released"  # where paper and released code disagree, which one is followed
+    recipe: Recipe = "released"  # where paper and released code disagree, which one is followed
+    loss_recipe: Recipe | None = None  # the same of the loss alone: its weight or its target; None: as `recipe`
+    layers_recipe: Recipe | None = None  # and of the layers: the primary capsules' share, the baseline's first kernel
     loss: Literal["margin", "softmax", "sigmoid"] = "margin"
     routing: int | None = None  # iterations of routing; None where there are no capsules
     reconstruction: bool = False
@@ -244,9 +248,10 @@ def _value(value: Any, kind: Any, where: str) -> Any:
     name = where.rpartition(".")[2]
     if origin is Literal and value in arguments:
         return value
-    if origin is types.UnionType and value is None:
+    optional = origin in (types.UnionType, typing.Union)  # the latter is what `Literal[...] | None` is
+    if optional and value is None:
         return None
-    if origin is types.UnionType:
+    if optional:
         return _value(value, arguments[0], where)
     if origin is tuple and isinstance(value, list) and value:
         return tuple(_value(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))

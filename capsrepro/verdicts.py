@@ -163,6 +163,9 @@ def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, A
         changes.append("averaged weights")
     if result.recipe != "paper":
         changes.append(f"{result.recipe} recipe")
+    for part in ("loss", "layers"):
+        if (other := result.settings.get(f"{part}_recipe")) not in (None, result.recipe):
+            changes.append(f"{other} {part}")
     return (*changes, *_built(row, results))
 
 

@@ -30,6 +30,12 @@ def test_settings_of_a_scale_replace_those_of_the_run(tmp_path: Path) -> None:
     assert (run.steps, run.primary_types, run.conv_channels, run.routing, run.primary_atoms) == (5, 8, (16,), 3, 8)
 
 
+def test_a_part_of_the_recipe_may_be_set_alone_or_left_open(tmp_path: Path) -> None:
+    text = GOOD.replace("routing: 3", "routing: 3, loss_recipe: paper, layers_recipe: null")
+    run = read(tmp_path, text).settings("caps", "quick")
+    assert (run.recipe, run.loss_recipe, run.layers_recipe) == ("released", "paper", None)
+
+
 def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
     known = params.read()
     assert len(known.rows) == 10
@@ -48,6 +54,12 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("routing: 3, ", "", "a capsnet needs a number of iterations"),
         ("model: capsnet", "model: capsule", "expected one of capsnet, mnist_baseline, multimnist_baseline"),
         ("model: capsnet, ", "", "the key 'model' is missing"),
+        (
+            "routing: 3",
+            "routing: 3, loss_recipe: ours",
+            "loss_recipe: expected one of paper, released, received 'ours'",
+        ),
+        ("steps: 5", "steps: 5, layers_recipe: paper", "scale_settings.quick.caps.layers_recipe: unknown key"),
         ("steps: 5", "steps: 5, routing: 1", "scale_settings.quick.caps.routing: unknown key"),
         ("steps: 5", "steps: 5.5", "expected a whole number, received 5.5"),
         ("[16]", "16", "expected a list of int, received 16"),

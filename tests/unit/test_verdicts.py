@@ -247,6 +247,8 @@ def test_a_stop_that_was_not_reached_must_give_no_verdict():
         ({"steps": 1_500}, "1.5k steps"),
         ({"precision": "mixed_bfloat16"}, "bfloat16"),
         ({"recipe": "released"}, "released recipe"),
+        ({"recipe": "released", "loss_recipe": "paper"}, "released recipe, paper loss"),
+        ({"layers_recipe": "released"}, "released layers"),
         ({"steps": 14_000, "precision": "mixed_bfloat16"}, "14k steps, bfloat16"),
     ],
 )

@@ -1,0 +1,180 @@
+"""Pictures of single digits as MNIST has them: light on dark, in a box of 20x20, its centre of mass that of 28x28."""
+
+import gzip
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.image
+import numpy as np
+
+from capsrepro.data.batches import unit
+from capsrepro.errors import Error
+
+SIDE = 28
+SHAPE = (SIDE, SIDE, 1)
+BOX = 20  # the longer side of a digit; of MNIST's 70,000, sixteen have one of 19
+MIDDLE = 14  # the row and the column that MNIST's centres of mass lie in, give or take half a pixel
+FAINTEST = 0.1  # of the way from black to white: what stands out by less is no ink
+LARGEST = 4096  # pixels of a side of an image in an IDX file
+
+_GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # Pillow knows more formats, and for some of them starts other programs
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
+
+
+class Picture(NamedTuple):
+    """One digit as a network of MNIST takes it."""
+
+    name: str  # its file; in an IDX file with the number from zero, as in `t10k-images-idx3-ubyte[7]`
+    image: np.ndarray  # (28, 28, 1) float32 in [0, 1]
+    prepared: str  # what was done to it
+
+
+def read(path: Path, first: int = 10) -> list[Picture]:
+    """Reads a PNG or JPEG picture, or the first images of an IDX file, gzipped or not; the name does not matter.
+
+    The turn that a camera writes into a JPEG (EXIF) is not applied.
+
+    Args:
+        path: the file.
+        first: at most so many images of an IDX file.
+
+    Raises:
+        Error: it cannot be read, is none of these, is damaged or too large, or an image is blank.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as fault:
+        raise Error(f"{path}: not readable ({fault.strerror}); give a PNG, JPEG or IDX file") from fault
+    if start.startswith((_GZIP, _IDX)):
+        images = _idx(path, first, packed=start.startswith(_GZIP))
+        return [prepare(unit(image), f"{path}[{number}]") for number, image in enumerate(images)]
+    if start.startswith(_PICTURES):
+        return [prepare(_grey(_decoded(path)), str(path))]
+    raise Error(f"{path}: neither a PNG or JPEG picture nor an IDX file of images; convert it to PNG")
+
+
+def prepare(grey: np.ndarray, name: str) -> Picture:
+    """Makes of a picture what MNIST would have made of it; one that could be MNIST's stays as it is.
+
+    The background is the median of the picture's rim. If what is darker stands out more than what is lighter, the
+    picture is inverted. Ink is what stands out, its strongest being 1; below a tenth of that it is noise. Its bounding
+    box is scaled, by the mean over areas, to a longer side of 20, and put where its centre of mass is in the middle.
+
+    Args:
+        grey: float `(H, W)` in [0, 1], a digit on an even background.
+        name: for the result and for errors.
+
+    Raises:
+        Error: nothing stands out from the background by a tenth of the way from black to white.
+    """
+    background = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    inverted = background - grey.min() > grey.max() - background
+    if not inverted and _is_mnist(grey):
+        return Picture(name, grey[..., None].astype(np.float32), "as it is")
+    ink = np.maximum(background - grey if inverted else grey - background, 0.0)
+    if ink.max() < FAINTEST:
+        raise Error(f"{name}: blank, nothing stands out from its background; give a picture with a digit in it")
+    ink = np.where(ink < FAINTEST * ink.max(), 0.0, ink)
+    told = "light background: inverted, fitted" if inverted else "fitted"
+    return Picture(name, _placed(_fitted(ink))[..., None].astype(np.float32), told)
+
+
+def _is_mnist(grey: np.ndarray) -> bool:
+    """Whether size, brightness, box and centre of mass are as in each of MNIST's 70,000 digits."""
+    if grey.shape != (SIDE, SIDE) or grey.max() < 0.99:
+        return False
+    height, width = _cropped(grey).shape
+    centre = [_centre(grey, axis) for axis in (0, 1)]
+    return BOX - 1 <= max(height, width) <= BOX and all(abs(place - MIDDLE) < 0.6 for place in centre)
+
+
+def _fitted(ink: np.ndarray) -> np.ndarray:
+    """The box that holds all ink, scaled to a longer side of 20 pixels, its strongest 1."""
+    box = _cropped(ink)
+    height, width = (max(1, round(side * BOX / max(box.shape))) for side in box.shape)
+    small = _areas(box.shape[0], height) @ box @ _areas(box.shape[1], width).T
+    fitted: np.ndarray = small / small.max()
+    return fitted
+
+
+def _placed(small: np.ndarray) -> np.ndarray:
+    """28x28 with a digit in it, its centre of mass in the middle to the nearest pixel."""
+    canvas = np.zeros((SIDE, SIDE))
+    top, left = (
+        min(max(round(MIDDLE - _centre(small, axis)), 0), SIDE - side) for axis, side in enumerate(small.shape)
+    )
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def _cropped(ink: np.ndarray) -> np.ndarray:
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    box: np.ndarray = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return box
+
+
+def _centre(ink: np.ndarray, axis: int) -> float:
+    """The row (axis 0) or column of the centre of mass."""
+    mass = ink.sum(axis=1 - axis, dtype=np.float64)
+    return float(mass @ np.arange(len(mass)) / mass.sum())
+
+
+def _areas(source: int, target: int) -> np.ndarray:
+    """How much each of `source` pixels in a line counts in the mean that each of `target` is: `(target, source)`."""
+    edges = np.linspace(0, source, target + 1)[:, None]
+    pixels = np.arange(source)
+    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    shares: np.ndarray = np.maximum(covered, 0.0) * (target / source)
+    return shares
+
+
+def _decoded(path: Path) -> np.ndarray:
+    """Float32 in [0, 1]: `(H, W)`, `(H, W, 3)` or, with opacity, `(H, W, 4)`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message="Image size")  # Pillow's, of 89 million pixels and more
+            pixels: np.ndarray = matplotlib.image.imread(path, format="of its content")
+    except Exception as fault:  # of a damaged file Pillow raises almost anything
+        raise Error(f"{path}: not a whole picture ({' '.join(str(fault).split())[:200]}); save it again") from fault
+    return pixels if pixels.dtype == np.float32 else unit(pixels)
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """From colour to grey. What is transparent is white under a dark drawing and black under a light one."""
+    if pixels.ndim == 2:
+        return pixels
+    grey: np.ndarray = pixels[..., :3] @ _LUMA
+    if pixels.shape[-1] < 4:
+        return grey
+    opacity = pixels[..., 3]
+    paper = float((grey * opacity).sum() < 0.5 * opacity.sum())
+    laid: np.ndarray = grey * opacity + paper * (1 - opacity)
+    return laid
+
+
+def _idx(path: Path, first: int, *, packed: bool) -> list[np.ndarray]:
+    """The first images of an IDX file, uint8 `(H, W)`, read one by one so that no header can ask for much memory."""
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            header = file.read(16)
+            if len(header) < 16 or header[:4] != _IDX + b"\x03":
+                raise Error(
+                    f"{path}: not an IDX file of images, which begins with 00 00 08 03; received {header[:4]!r}"
+                )
+            count, height, width = struct.unpack(">3I", header[4:])
+            if not (count and 0 < height <= LARGEST and 0 < width <= LARGEST):
+                raise Error(f"{path}: expected images of 1 to {LARGEST} pixels, received {count} of {height}x{width}")
+            size = height * width
+            images = [file.read(size) for _ in range(min(first, count))]
+    except (OSError, EOFError, zlib.error) as fault:
+        raise Error(f"{path}: not readable ({fault}); fetch it again") from fault
+    for number, image in enumerate(images):
+        if len(image) < size:
+            raise Error(f"{path}: ends within image {number}, counted from zero, of {count}; fetch it again")
+    return [np.frombuffer(image, np.uint8).reshape(height, width) for image in images]

@@ -1,0 +1,158 @@
+"""What has to be trained for the disagreements, each training once, and where its counts are kept."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from capsrepro import files
+from capsrepro.data import loading
+from capsrepro.data.batches import Batch, Dataset, shifted, unit
+from capsrepro.data.mnist import Mnist
+from capsrepro.errors import Error
+from capsrepro.params import Params, Run
+from capsrepro.recipes.disagreements import DISAGREEMENTS, Disagreement, Side
+
+STEPS = 300_000  # of a training as the released code's; a shorter one has its share of the `decay_steps` of a side
+
+
+class EveryShift(Mnist):
+    """Every digit at every shift, as the released code has them on disk; nothing is drawn in training.
+
+    The released reader shuffles 5,000 of them at a time, in which a digit's copies are neighbours; here all are.
+    """
+
+    @property
+    def _side(self) -> int:
+        return 2 * self.shift + 1
+
+    def __len__(self) -> int:
+        return super().__len__() * self._side**2
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Image i is digit i // 25, at the shift i % 25 of those in order, row shift outer."""
+        digits, places = np.divmod(indices, self._side**2)
+        shifts = np.stack(np.divmod(places, self._side), axis=-1) - self.shift  # (B, 2)
+        return self._batch(unit(shifted(self.images[digits], shifts)), digits)
+
+    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+        """The same: an image of the list has its shift already."""
+        return self.batch(indices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained for a side, perhaps of several rows, and the settings of each test that some row wants of it."""
+
+    run: str
+    changed: Mapping[str, Any]  # from the run's own settings; `every_shift` too
+    settings: Run
+    tests: Mapping[str, Run]
+
+    @property
+    def name(self) -> str:
+        """`mnist-capsnet-r3-recon+loss_recipe=paper`; the run alone where nothing is changed."""
+        return "+".join([self.run, *(f"{key}={value}" for key, value in self.changed.items())])
+
+    def path(self, folder: Path, seed: int) -> Path:
+        """Where its line lies, if `folder` is that of the scale."""
+        return folder / "recipes" / f"{self.name}-seed{seed}.json"
+
+    def data(self, folder: Path, scale: str) -> Dataset:
+        """The training set, from the data sets in `folder`."""
+        dataset = loading.load(self.settings, "train", folder, scale)
+        if "every_shift" not in self.changed or not isinstance(dataset, Mnist):
+            return dataset
+        name = f"{dataset.name}, every shift"
+        return EveryShift(dataset.images, dataset.labels, name=name, sha256=dataset.sha256, shift=dataset.shift)
+
+
+class Count(NamedTuple):
+    """How many test images were wrong, out of how many."""
+
+    wrong: int
+    examples: int
+
+    @property
+    def error_pct(self) -> float:
+        """In percent."""
+        return 100.0 * self.wrong / self.examples
+
+
+def trainings(known: Params, scale: str, rows: Iterable[Disagreement]) -> list[Training]:
+    """What the rows want trained, each training once: sides of equal settings share it.
+
+    Raises:
+        Error: there is no such scale, or it says nothing about a run.
+    """
+    every: dict[str, Training] = {}
+    wanted: dict[str, None] = {}
+    for row in DISAGREEMENTS:  # those that are not wanted, too: a training is tested in all ways at once
+        for side in row.sides:
+            training = training_of(known, scale, row.run, side)
+            tests = every[training.name].tests if training.name in every else {}
+            every[training.name] = dataclasses.replace(training, tests={**tests, **training.tests})
+            if row in rows:
+                wanted[training.name] = None
+    return [every[name] for name in wanted]
+
+
+def training_of(known: Params, scale: str, run: str, side: Side) -> Training:
+    """What one side wants trained, and its one test.
+
+    Raises:
+        Error: there is no such scale, or it says nothing about the run.
+    """
+    base = known.settings(run, scale)
+    train = dict(side.train)
+    if "decay_steps" in train:
+        train["decay_steps"] = max(1, round(train["decay_steps"] * base.steps / STEPS))
+    settings = _plain(dataclasses.replace(base, **train))
+    before = dataclasses.asdict(_plain(base))
+    changed = {name: value for name, value in dataclasses.asdict(settings).items() if value != before[name]}
+    test = dataclasses.replace(base, **side.test)
+    return Training(run, changed | ({"every_shift": True} if side.every_shift else {}), settings, {_told(test): test})
+
+
+def _plain(run: Run) -> Run:
+    """A part that follows the recipe of the whole does not say so itself: equal trainings are equal settings."""
+    return dataclasses.replace(
+        run,
+        loss_recipe=None if run.loss_recipe == run.recipe else run.loss_recipe,
+        layers_recipe=None if run.layers_recipe == run.recipe else run.layers_recipe,
+    )
+
+
+def _told(test: Run) -> str:
+    """What a test set is known by: the settings that it depends on."""
+    names = ("shift", "base_shift", "test_pairs", "validate") if test.data == "multimnist" else ("validate",)
+    return ", ".join([test.data, *(f"{name}={getattr(test, name)}" for name in names)])
+
+
+def as_json(settings: Run) -> dict[str, Any]:
+    """Settings as a file holds them."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return plain
+
+
+def kept(training: Training, folder: Path, seed: int) -> dict[str, Count] | None:
+    """The counts of a finished training by test; None: it is to be trained (again).
+
+    Raises:
+        Error: its file is damaged.
+    """
+    path = training.path(folder, seed)
+    if not path.is_file():
+        return None
+    try:
+        content = files.read_json(path)
+        counts = {name: Count(int(test["wrong"]), int(test["examples"])) for name, test in content["tests"].items()}
+        if not all(0 <= count.wrong <= count.examples > 0 for count in counts.values()):
+            raise ValueError("impossible counts")
+    except (Error, KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise Error(f"{path}: damaged ({fault!r}); delete it and it is trained again") from fault
+    moved = content.get("settings") != as_json(training.settings) or not training.tests.keys() <= counts.keys()
+    return None if moved else counts

@@ -1,0 +1,80 @@
+"""Says which digits are in pictures, PNG or JPEG of any size or IDX files, and draws what a CapsNet makes of them."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tabulate
+
+from capsrepro import params, paths
+from capsrepro.data import pictures
+from capsrepro.errors import Error
+from experiments import at_least, run
+
+SCALES = ("paper", "full", "quick")
+DRAWN = 80  # pictures at most, eight in a row
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Answers for what can be read; each file that cannot has a line of its own, and in the end the exit code is 1."""
+    if arguments.output.resolve() in [path.resolve() for path in arguments.images]:
+        raise Error(f"{arguments.output}: is one of the pictures; choose another --output")
+    scale, weights = arguments.scale or SCALES[0], arguments.weights
+    if weights is None:
+        scales = [arguments.scale] if arguments.scale else SCALES
+        scale, weights = paths.trained(arguments.run, arguments.seed, scales)
+    settings = params.read(arguments.params).settings(arguments.run, scale)
+    if (settings.data, settings.model) != ("mnist", "capsnet"):
+        raise Error(f"{arguments.run}: not a CapsNet for MNIST; give --run one that is")
+    read, refused = [], 0
+    for path in arguments.images:
+        try:
+            read += pictures.read(path, arguments.first)
+        except Error as fault:
+            print(f"error: {fault}", file=sys.stderr)
+            refused += 1
+    if read:
+        answer(read, settings, weights, arguments.output)
+    if refused:
+        sys.exit(1)
+
+
+def answer(read: list[pictures.Picture], settings: Any, weights: Path, output: Path) -> None:
+    """Prints a line for each picture; draws it above what the decoder makes of the capsule of its digit."""
+    from capsrepro import checkpoints, evaluation, models, training
+    from capsrepro.figures import drawing, reconstructions
+
+    training.share_gpus()
+    images = np.stack([one.image for one in read])  # (N, 28, 28, 1)
+    model = models.build(settings, pictures.SHAPE)
+    checkpoints.load_weights(model, weights)
+    lengths = evaluation.finite(models.classifier(model).predict(images, 500, verbose=0), str(weights))  # (N, 10)
+    digits = lengths.argmax(axis=1)
+    lines = [[one.name, digit, *row, one.prepared] for one, digit, row in zip(read, digits, lengths, strict=True)]
+    header = ["picture", "digit", *map(str, range(10)), "prepared"]
+    print(f"The digit, and the lengths of all ten capsules by {weights}:")
+    print(tabulate.tabulate(lines, header, floatfmt=".2f", disable_numparse=[0]))
+    if settings.reconstruction:
+        drawn = reconstructions.draw(model, images[:DRAWN], digits[:DRAWN, None])[:, 0]  # (N, 28, 28)
+        above = [one.name[-14:].replace("$", r"\$") for one in read[:DRAWN]]  # a bare $ begins a formula
+        below = [f"drawn as {digit}" for digit in digits[:DRAWN]]
+        both = (images[:DRAWN, ..., 0], above), (drawn, below)
+        parts = [slice(start, start + 8) for start in range(0, len(drawn), 8)]
+        rows = [drawing.Row(shown[part], texts[part]) for part in parts for shown, texts in both]
+        drawing.save(drawing.sheet("What the network is given, and what it draws of its answer", "", rows), output)
+        print(f"{output}: the first {len(drawn)} with their reconstructions")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG or IDX file, gzipped or not")
+    parser.add_argument("--first", type=at_least(1), default=10, help="at most so many images of an IDX file")
+    parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
+    parser.add_argument("--scale", help=f"whose weights; not given: the first of {', '.join(SCALES)} that has any")
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--weights", type=Path, help=f"a file of your own, of the network of --scale ({SCALES[0]})")
+    parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
+    run(main, parser)

@@ -1,0 +1,75 @@
+"""Trains both sides of each disagreement of paper and released code with several seeds, and writes recipes.csv."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from capsrepro import files, params
+from capsrepro.recipes import comparison, disagreements, trainings
+from capsrepro.recipes.trainings import Training
+from experiments import at_least, run
+
+RESULTS = Path("results")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Trains what is not kept yet, then sets all that is kept side by side."""
+    known = params.read(arguments.params)
+    folder = RESULTS / arguments.scale
+    wanted = trainings.trainings(known, arguments.scale, disagreements.chosen(arguments.only))
+    pairs = [(training, seed) for seed in dict.fromkeys(arguments.seeds) for training in wanted]
+    missing = [(training, seed) for training, seed in pairs if trainings.kept(training, folder, seed) is None]
+    print(f"{len(pairs)} trainings, {len(pairs) - len(missing)} of them kept", flush=True)
+    for number, (training, seed) in enumerate(missing, 1):
+        began = time.perf_counter()
+        content = measure(training, seed, arguments)
+        told = ", ".join(f"{test['wrong']} of {test['examples']} wrong" for test in content["tests"].values())
+        seconds = time.perf_counter() - began
+        print(f"{number}/{len(missing)} {training.name}, seed {seed}: {told}; {seconds:.0f} s", flush=True)
+    lines = comparison.table(known, folder, arguments.scale)
+    files.write_text(folder / "recipes.csv", pandas.DataFrame(lines).to_csv(index=False))
+    for line in lines:
+        print(f"{line['disagreement']}: {line['difference']} ({line['interval']}): {line['verdict']}")
+    print(folder / "recipes.csv")
+
+
+def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trains with one seed, tests in each way that some row wants, and keeps the counts."""
+    import keras
+
+    from capsrepro import checkpoints, evaluation, provenance
+    from capsrepro import training as learning
+    from capsrepro.data import loading
+
+    keras.backend.clear_session()  # the network before
+    learning.share_gpus()
+    path = training.path(RESULTS / arguments.scale, seed)
+    state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "recipes" / path.stem
+    dataset = training.data(arguments.data, arguments.scale)
+    trained = learning.train(training.settings, dataset, seed, state=state, verbose=int(sys.stdout.isatty()))
+    tests = {}
+    for name, settings in training.tests.items():
+        score = evaluation.evaluate(trained.model, loading.load(settings, "test", arguments.data, arguments.scale))
+        tests[name] = {"wrong": score.wrong, "examples": score.examples, "test_error_pct": score.error_pct}
+    names = {"run": training.run, "changed": training.changed, "scale": arguments.scale, "seed": seed}
+    content = {**names, "tests": tests, "weights_sha256": checkpoints.weights_sha256(trained.model)}
+    content |= provenance.describe(training.settings, dataset, [trained])
+    del content["peak_memory_mb"]  # of all the trainings of this process
+    files.write_json(path, content)
+    trained.backups.clear()
+    return content
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of the first column; not given: all")
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each side")
+    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
+    run(main, parser)
