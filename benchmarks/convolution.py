@@ -4,13 +4,13 @@ The two take turns, so that both meet the same neighbours; on a busy machine bel
 """
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks import in_turn
 
 SIZES = {"MNIST": 20, "MultiMNIST": 28, "affNIST": 32}  # what the first convolution leaves of the image
 CHANNELS = 256
@@ -19,11 +19,11 @@ STRIDE = 2
 HEADS = ("direct s", "fast s", "ratio", "CPU ratio", "error direct", "error fast")
 EXAMPLES = 2  # whose results are held against float64
 
-Seconds = tuple[float, float]  # by the wall's clock and by the CPU's
-
 
 def main(batch: int, repeats: int, sizes: Sequence[int]) -> None:
     """Prints a line for each data set and precision."""
+    from capsrepro.devices import has_bfloat16
+
     print(f"batch {batch}, best of {repeats}; errors: the largest of outputs and gradients, part of the largest value")
     print(f"{'':12}{'':10}" + "".join(f"{head:>14}" for head in HEADS))
     for name, size in SIZES.items():
@@ -39,18 +39,23 @@ def row(size: int, precision: str, batch: int, repeats: int) -> list[str]:
 
     from capsrepro.convolution import convolve
 
-    functions = [
-        three_passes(lambda inputs, kernel: ops.conv(inputs, kernel, strides=STRIDE, padding="valid")),
-        three_passes(lambda inputs, kernel: convolve(inputs, kernel, STRIDE)),
-    ]
+    functions = [three_passes(direct), three_passes(lambda inputs, kernel: convolve(inputs, kernel, STRIDE))]
     arrays = example(size, batch)
     few = [array[:EXAMPLES] for array in arrays[:2]] + [arrays[2]]
     truths = functions[0](*(ops.cast(array, "float64") for array in few))
     errors = [error(function(*(ops.cast(array, precision) for array in few)), truths) for function in functions]
     given = [ops.cast(array, precision) for array in arrays]
-    (direct, direct_cpu), (fast, fast_cpu) = in_turn([partial(function, *given) for function in functions], repeats)
-    ratios = [f"{direct / fast:.2f}", f"{direct_cpu / fast_cpu:.2f}"]
-    return [f"{direct:.3f}", f"{fast:.3f}", *ratios, *(f"{value:.1e}" for value in errors)]
+    taken = in_turn([partial(function, *given) for function in functions], repeats)
+    (slow, slow_cpu), (fast, fast_cpu) = [[min(clock) for clock in zip(*times, strict=True)] for times in taken]
+    ratios = [f"{slow / fast:.2f}", f"{slow_cpu / fast_cpu:.2f}"]
+    return [f"{slow:.3f}", f"{fast:.3f}", *ratios, *(f"{value:.1e}" for value in errors)]
+
+
+def direct(inputs: Any, kernel: Any) -> Any:
+    """The backend's convolution."""
+    from keras import ops
+
+    return ops.conv(inputs, kernel, strides=STRIDE, padding="valid")
 
 
 def three_passes(convolution: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], list[Any]]:
@@ -82,23 +87,6 @@ def error(found: Sequence[Any], truths: Sequence[Any]) -> float:
 
     pairs = [[ops.convert_to_numpy(ops.cast(x, "float64")) for x in pair] for pair in zip(found, truths, strict=True)]
     return max(float(np.abs(one - truth).max() / np.abs(truth).max()) for one, truth in pairs)
-
-
-def in_turn(works: Sequence[Callable[[], object]], repeats: int) -> list[Seconds]:
-    """The least seconds that each took, after one turn to warm up."""
-    taken: list[list[Seconds]] = [[] for _ in works]
-    for _ in range(1 + repeats):
-        for work, times in zip(works, taken, strict=True):
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return [(min(wall for wall, _ in times[1:]), min(cpu for _, cpu in times[1:])) for times in taken]
-
-
-def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16; without that it is slower than float32 and says nothing."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and "avx512_bf16" in cpuinfo.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """How many examples a second the data sets make; needs MNIST's files (`python -m experiments.fetch mnist`)."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from benchmarks import rates
 from capsrepro.data import affnist, mnist, multimnist
-from capsrepro.data.batches import Stream
+from capsrepro.data.batches import Dataset, Stream
 
 BATCH = 128  # as training asks
+BATCHES = 20  # at a time
 BLOCK = 50_000  # index entries at a time
 
 Case = tuple[str, Callable[[], object], int, int | None]  # what, the work, items in it, items a second it must reach
@@ -24,20 +27,33 @@ def cases(folder: Path) -> list[Case]:
     anywhere = affnist.load(folder, "train", built=folder)
     numbers = np.arange(40_000_000, 40_000_000 + BLOCK)
 
-    def stream(dataset: mnist.Mnist | multimnist.MultiMnist) -> Callable[[], object]:
-        batches = Stream(dataset, BATCH, seed=0)
-        return lambda: [batches.batch(step) for step in range(20)]
-
     return [
         ("MultiMNIST index, pairs", lambda: pairs.pairs(numbers), BLOCK, 5_000_000),
         ("MultiMNIST rendered, pairs", lambda: pairs.rendered(numbers[:BATCH]), BATCH, 100_000),
         ("MultiMNIST rendered, 10,000 at a time", lambda: pairs.rendered(numbers[:10_000]), 10_000, 100_000),
         ("affNIST built, images", lambda: affnist.affine(test.images, np.arange(2000), 32, 0), 2000, 5_000),
         ("expanded MNIST built, images", lambda: affnist.expanded(test.images, np.arange(2000), 0), 2000, 5_000),
-        ("MNIST training batches, images", stream(digits), 20 * BATCH, None),
-        ("expanded MNIST training batches, images", stream(anywhere), 20 * BATCH, None),
-        ("MultiMNIST training batches, pairs", stream(pairs), 20 * BATCH, None),
+        ("MNIST training batches, images", stream(digits), BATCHES * BATCH, 20_000),
+        ("expanded MNIST training batches, images", stream(anywhere), BATCHES * BATCH, None),
+        ("MultiMNIST training batches, pairs", stream(pairs), BATCHES * BATCH, 5_000),
     ]
+
+
+def stream(dataset: Dataset) -> Callable[[], object]:
+    """What makes `BATCHES` training batches."""
+    batches = Stream(dataset, BATCH, seed=0)
+    return lambda: [batches.batch(step) for step in range(BATCHES)]
+
+
+def on_one_core(name: Literal["mnist", "multimnist"], folder: Path) -> float:
+    """Examples of training batches a second, the median, with one core for all threads that are started from here."""
+    module = {"mnist": mnist, "multimnist": multimnist}[name]
+    work, cores = stream(module.load(folder / "mnist", "train")), os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        return rates(work, BATCHES * BATCH)[1]
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def main(folder: Path) -> None:

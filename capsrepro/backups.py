@@ -1,8 +1,10 @@
 """The backups that a killed training goes on from."""
 
+import contextlib
 import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,11 @@ class Backups:
         text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         with files.replacing(self.folder / f"{step:08d}.npz") as temporary:
             np.savez(temporary, meta=text, **{f"v{number}": array for number, array in enumerate(arrays)})
-        for old in self._all()[:-KEPT]:
-            old.unlink()
+        # Backups of later steps could not be read, or this training would have gone on from them.
+        there = self._all()
+        kept = [path for path in there if path.stem <= f"{step:08d}"][-KEPT:]
+        for path in set(there).difference(kept):
+            path.unlink()
 
     def restore(self, model: keras.Model) -> tuple[int, dict[str, Any]]:
         """Fills the compiled model and its optimizer from the newest backup that can be read.
@@ -70,11 +75,10 @@ class Backups:
         return 0, {}
 
     def clear(self) -> None:
-        """Removes them, once the weights that they led to are in place."""
-        for path in self._all():
-            path.unlink()
-        if self.folder.is_dir():
-            self.folder.rmdir()
+        """Removes them, once the weights that they led to are in place, unless another start goes on from them."""
+        with contextlib.suppress(Error), files.locked(self.folder.parent, "training"):
+            if self.folder.is_dir():
+                shutil.rmtree(self.folder)  # with what a killed save left
 
     def _read(self, path: Path, shapes: list[tuple[int, ...]]) -> tuple[dict[str, Any], list[np.ndarray]]:
         stored = files.read_arrays(path)

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import shutil
 import socket
 import tempfile
 import zipfile
@@ -20,24 +22,21 @@ from capsrepro.errors import Error
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to write to; on success it is synced and renamed over `path`.
+    """Gives a temporary path to write to; what is there on success is synced and renamed to `path`.
 
-    On any exception the temporary file is removed and `path` stays as it was. The suffix is kept, since writers such as
-    Keras choose the format by it.
+    On any exception it is removed and `path` stays as it was. It has the name of `path`, since writers such as Keras
+    choose the format by the suffix, and lies in a hidden folder beside it, where nobody who looks for results finds it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix="".join(path.suffixes), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    _remove_left(path)
+    hidden = f".{path.name}.{os.getpid()}@{socket.gethostname()}."
+    with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
+        temporary = Path(folder, path.name)
         yield temporary
-        temporary.chmod(0o644)  # mkstemp makes files that only the owner can read
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Writes `content` as indented JSON in the order of its keys; NaN is refused, since it is not JSON."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
@@ -100,9 +99,8 @@ def locked(folder: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise Error(
-                f"{folder}: {what} is already under way by {file.read().strip()}; wait for it or stop it"
-            ) from None
+            holder = file.read().strip() or "another process"  # which has not yet said who it is
+            raise Error(f"{folder}: {what} is already under way by {holder}; wait for it or stop it") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -116,6 +114,24 @@ def _array(content: bytes) -> np.ndarray:
         raise ValueError("an array of another version of NumPy's format")
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if by_columns else "C")
+
+
+def _remove_left(path: Path) -> None:
+    """Removes what killed processes of this machine left of `path`."""
+    hidden = re.compile(rf"\.{re.escape(path.name)}\.(\d+)@{re.escape(socket.gethostname())}\.\w+")
+    for entry in list(path.parent.iterdir()):
+        if (match := hidden.fullmatch(entry.name)) and not _lives(int(match[1])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; a number that no process has
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from capsrepro import devices
 from capsrepro.layers import DigitCapsules, PrimaryCapsules
 from capsrepro.params import Run
 from capsrepro.routing import lengths
@@ -25,7 +26,7 @@ def build(
         seed: of the initial weights and of dropout.
     """
     builders = {"capsnet": capsnet, "mnist_baseline": mnist_baseline, "multimnist_baseline": multimnist_baseline}
-    return builders[run.model](run, image_shape, classes=classes, digits=digits, seed=seed)
+    return builders[run.model](devices.resolved(run), image_shape, classes=classes, digits=digits, seed=seed)
 
 
 def ensemble(members: Sequence[keras.Model]) -> keras.Model:

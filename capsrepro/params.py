@@ -51,7 +51,7 @@ class Run:
     steps: int = 300_000
     decay_steps: int = 2000  # the rate falls by decay_rate in so many steps
     checkpoint_steps: int = 1500  # a backup and a line of history every so many steps
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast (`devices`)
     train_examples: int | None = None  # only the first so many training images; None: all
     stop_pct: float | None = None  # affNIST: train until this accuracy on the expanded MNIST test set, or for `steps`
     average: float | None = (

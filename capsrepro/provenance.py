@@ -62,7 +62,7 @@ def facts(run: Run, dataset: Dataset, train_examples: int) -> dict[str, Any]:
         train_examples: how many images they were trained on.
     """
     return {
-        "settings": dataclasses.asdict(run),
+        "settings": dataclasses.asdict(devices.resolved(run)),
         "data": dataset.name,
         "data_sha256": dataset.sha256,
         "train_examples": train_examples,

@@ -129,7 +129,7 @@ def backups(run: Run, dataset: Dataset, seed: int, state: Path) -> Backups:
     return Backups(
         state,
         {
-            "settings": dataclasses.asdict(run),
+            "settings": dataclasses.asdict(devices.resolved(run)),
             "seed": seed,
             "data": {"name": dataset.name, "sha256": dataset.sha256, "examples": len(dataset)},
             "backend": keras.backend.backend(),

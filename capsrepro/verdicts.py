@@ -123,6 +123,7 @@ def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
     """Whether a result was trained, or evaluated, with other settings than `settings`.
 
     A setting that came into being after the training counts as its default in params.py: what was done before it was.
+    A precision of `auto` is whatever the device made of it.
     """
     if settings is None:
         return True
@@ -130,7 +131,9 @@ def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
     trained = {name: result.settings.get(name, defaults.get(name, _ABSENT)) for name in settings}
     evaluated = {name: getattr(result, name) for name in ("recipe", "routing", "reconstruction", "steps")}
     return (
-        any(_plain(trained[name]) != value for name, value in settings.items())
+        any(
+            _plain(trained[name]) != value for name, value in settings.items() if (name, value) != ("precision", "auto")
+        )
         or not result.settings.keys() <= settings.keys()
         or any(settings.get(name, value) != value for name, value in evaluated.items())
     )
@@ -157,7 +160,7 @@ def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, A
     changes = []
     if paper_settings is not None and result.steps < paper_settings.get("steps", 0):
         changes.append(f"{result.steps / 1000:g}k steps" if result.steps >= 1000 else f"{result.steps} steps")
-    if result.settings.get("precision") == "mixed_bfloat16":
+    if any(other.settings.get("precision") == "mixed_bfloat16" for other in results):
         changes.append("bfloat16")
     if result.settings.get("average") is not None:
         changes.append("averaged weights")

@@ -53,13 +53,8 @@ def publish(arguments: argparse.Namespace, known: params.Params, model: Any, whe
         remedy = "if these are its weights, write it anew with experiments.evaluate"
         raise Error(f"{where.metrics}, wrong: is {measured}, in half precision {wrong}; nothing published; {remedy}")
     first = evaluation.evaluate(model, dataset, examples=FIRST).wrong
-    publication = {
-        "wrong": wrong,
-        f"wrong_of_first_{FIRST}": first,
-        "bytes": size,
-        "sha256": sha256,
-        "note": arguments.note,
-    }
+    counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": first}
+    publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note}
     card = cards.render(known, Path("results"), where.scale, {where.publication.stem: publication})
     checkpoints.save_weights(model, where.published, half=True)  # rounded already: the same bytes
     files.write_json(where.publication, publication)

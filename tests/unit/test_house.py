@@ -24,17 +24,18 @@ ORDER = """
     sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
     verdicts
     data data.matlab data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10
-    data.smallnorb data.svhn data.tfrecords data.records data.loading
+    data.smallnorb data.svhn data.tfrecords data.records data.loading data.pictures
+    recipes.disagreements recipes.trainings recipes.comparison recipes
     devices routing convolution layers losses models checkpoints backups evaluation keeper training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
-    tables scales
+    tables scales cards
     report.records report.pictures report.content report.markdown report.page report
     figures figures.drawing figures.data figures.answers figures.reconstructions figures.charts
 """.split()
 
 # These answer in a second.
-LIGHT = "errors files closure paths reasons intervals params paper sources verdicts tables scales report".split()
-LIGHT_SCRIPTS = ["fetch", "report", "table"]
+LIGHT = "errors files closure paths reasons intervals params paper sources verdicts tables scales cards report".split()
+LIGHT_SCRIPTS = ["benchmark", "fetch", "report", "sweep", "table"]
 HEAVY = ("tensorflow", "keras", "torch", "jax")
 ANY_BACKEND = ["devices", "routing", "convolution", "layers", "losses", "models", "training"]
 
@@ -340,9 +341,11 @@ def test_precommit_runs_the_pinned_versions():
 
 
 def test_declared_imports_are_all_that_the_code_imports():
-    """What the library and the scripts import is the standard library, ourselves, or a declared dependency."""
+    """What the library and the scripts import is the standard library, ourselves, a dependency, or one of an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]} | {"yaml", "urllib3"}
+    extras = itertools.chain(*(lines for name, lines in project["optional-dependencies"].items() if name != "test"))
+    lines = [*project["dependencies"], *extras]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines} | {"yaml", "urllib3"}
     imported = set().union(*(roots(imports(path)) for path in [*LIBRARY, *SCRIPTS]))
-    others = imported - set(sys.stdlib_module_names) - {"capsrepro", "experiments"}
+    others = imported - set(sys.stdlib_module_names) - {"benchmarks", "capsrepro", "experiments"}
     assert {canonicalize_name(name) for name in others} <= declared

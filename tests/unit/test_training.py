@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, evaluation, files, keeper, models, training
+from capsrepro import checkpoints, devices, evaluation, files, keeper, models, provenance, training
 from capsrepro.data.mnist import Mnist
 from capsrepro.errors import Error, Stopped
 from capsrepro.params import Run
@@ -43,7 +43,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def batch(self: training.Stream, number: int) -> Any:
         if number >= step:
-            raise Killed
+            raise Killed("Killed")  # TensorFlow raises an error of its own, which cites this one
         return asked(self, number)
 
     monkeypatch.setattr(training.Stream, "batch", batch)
@@ -291,3 +291,14 @@ def test_a_training_that_stays_at_chance_is_given_up() -> None:
     keeper.check_above_chance(guessing, run, 10, digits=2)  # chance is one of 45 pairs of classes
     with pytest.raises(Error, match=r"chance is 2.2 %"):
         keeper.check_above_chance([{**line, "right": 0.022} for line in guessing], run, 10, digits=2)
+
+
+def test_auto_is_told_by_the_provenance_and_by_the_backups(
+    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dataclasses.replace(CAPSNET, precision="auto")
+    for fast, expected in ((True, "mixed_bfloat16"), (False, "float32")):
+        monkeypatch.setattr(devices, "has_bfloat16", lambda fast=fast: fast)
+        assert models.build(run, data.image_shape).get_layer("conv1").dtype_policy.name == expected
+        assert provenance.facts(run, data, len(data))["settings"]["precision"] == expected
+        assert train(run, data, tmp_path).resumed_at == 0  # a backup in the other precision is none of this training

@@ -260,3 +260,9 @@ def test_a_built_test_set_must_stand_beside_the_verdict():
     run = result(67_200, examples=320_000, built=True)
     assert judged(run, row=ACCURACY) == "reproduced (built affNIST)"
     assert judged(result(3771, examples=10_000, built=True), row=ACCURACY) == "quick (built affNIST)"
+
+
+def test_auto_must_take_the_precision_that_it_was_trained_in():
+    for precision, told in (("mixed_bfloat16", " (bfloat16)"), ("float32", "")):
+        trained = result(settings={"precision": precision})
+        assert judged(trained, now=SETTINGS | {"precision": "auto"}) == f"reproduced{told}"

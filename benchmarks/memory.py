@@ -1,0 +1,53 @@
+"""The most memory that training and evaluating need over an interpreter with TensorFlow; each once a process."""
+
+import re
+import tempfile
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")  # Linux's alone
+IMAGES = 300  # made-up ones: what is in them is no matter
+BATCH = 100
+
+
+def of_training(folder: Path) -> float:
+    """10^9 bytes: the full MNIST CapsNet with decoder in float32, batch 128, backups and all."""
+    loaded = _loaded()
+    from capsrepro import training
+    from capsrepro.data import mnist
+    from capsrepro.params import Run
+
+    run = Run("mnist", "capsnet", routing=3, reconstruction=True, steps=8, checkpoint_steps=4)
+    dataset = mnist.load(folder / "mnist", "train")
+    training.share_gpus()
+    with tempfile.TemporaryDirectory() as temporary:
+        training.train(run, dataset, 0, state=Path(temporary), verbose=0)
+    return _gigabytes("VmHWM") - loaded
+
+
+def of_evaluating(folder: Path) -> float:
+    """10^9 bytes: CIFAR-10's CapsNet of 64 primary types with SAME padding and leaky routing, 24x24x3, batch 100."""
+    loaded = _loaded()
+    import numpy as np
+
+    from capsrepro import evaluation, models
+    from capsrepro.data.cifar10 import Cifar10
+    from capsrepro.params import Run
+
+    run = Run("cifar10", "capsnet", routing=3, leaky=True, padding="same", primary_types=64)
+    noise = np.random.Generator(np.random.Philox(0))
+    images = noise.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8)
+    dataset = Cifar10(images, np.arange(IMAGES) % 10, name="noise", sha256="")
+    evaluation.evaluate(models.build(run, dataset.image_shape), dataset, BATCH)
+    return _gigabytes("VmHWM") - loaded
+
+
+def _loaded() -> float:
+    import tensorflow  # noqa: F401
+
+    return _gigabytes("VmRSS")
+
+
+def _gigabytes(name: str) -> float:
+    """A number of this process: `VmRSS`, what is in memory now, or `VmHWM`, the most that ever was."""
+    [kibibytes] = re.findall(rf"^{name}:\s*(\d+) kB", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    return int(kibibytes) * 1024 / 1e9

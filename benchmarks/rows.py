@@ -1,0 +1,131 @@
+"""What is measured, under which name, and how a measurement is told: beside its bound, and beside an earlier one."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from benchmarks import memory, startup, training
+from capsrepro import files
+from capsrepro.errors import Error
+
+NOT_MEASURED = "not measured"
+TOLERANCE = 0.1  # of a ratio: less is noise
+MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")  # in the README, around the table
+
+Row = dict[str, Any]  # name, value, unit, bound, ratio = value / bound
+
+
+class Case(NamedTuple):
+    """One measurement."""
+
+    what: str
+    unit: str  # what ends in `/s` is to be large, all else small
+    measure: Callable[[Path], float | tuple[float, float] | None]  # of the data's folder: value, or value and bound
+    bar: float | None = None  # where the bound is not measured too
+
+
+def _loading(name: Literal["mnist", "multimnist"], folder: Path) -> float:
+    from benchmarks import data  # SciPy, behind it, would not answer `--help` within a second
+
+    return data.on_one_core(name, folder)
+
+
+CASES: Mapping[str, Case] = {
+    **{
+        f"train_mnist_capsnet_{precision}": Case(
+            f"training, MNIST CapsNet with decoder, batch 128, {precision}; bound: its 9×9 convolution alone",
+            "images/s",
+            partial(training.images_per_second, precision),
+        )
+        for precision in ("float32", "mixed_bfloat16")
+    },
+    "memory_train_mnist_capsnet_float32": Case("memory of that training, float32", "GB", memory.of_training, 1.4),
+    "memory_evaluate_cifar10_capsnet": Case(
+        "memory of evaluating CIFAR-10's CapsNet, batch 100", "GB", memory.of_evaluating, 1.5
+    ),
+    "load_mnist": Case("MNIST training batches, one core", "images/s", partial(_loading, "mnist"), 20_000),
+    "load_multimnist": Case("MultiMNIST training batches, one core", "pairs/s", partial(_loading, "multimnist"), 5_000),
+    "start_table": Case("`python -m experiments.table`", "s", startup.table, 1.0),
+    "start_help": Case("the slowest `--help`", "s", startup.usage, 1.0),
+    "start_evaluate": Case("evaluating a checkpoint, but for the forward passes", "s", startup.evaluating, 8.0),
+    "start_repro": Case("`dvc repro` with nothing to do", "s", startup.repro, 5.0),
+}
+
+
+def measured(name: str, folder: Path) -> Row:
+    """The row of a case; its value is `NOT_MEASURED`, its bound and ratio None, where there is nothing to measure."""
+    case = CASES[name]
+    found = case.measure(folder)
+    if found is None:
+        return {"name": name, "value": NOT_MEASURED, "unit": case.unit, "bound": None, "ratio": None}
+    value, bound = found if isinstance(found, tuple) else (found, case.bar or 1.0)
+    shown = [float(f"{number:.4g}") for number in (value, bound, value / bound)]
+    return {"name": name, "value": shown[0], "unit": case.unit, "bound": shown[1], "ratio": shown[2]}
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file that an earlier benchmark wrote.
+
+    Raises:
+        Error: it is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not all({"name", "value", "unit", "bound", "ratio"} <= row.keys() for row in content):
+            raise ValueError("a row lacks a key")
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as fault:
+        told = f"not a benchmark's file ({fault})"
+        raise Error(f"{path}: {told}; write one with `python -m experiments.benchmark --output FILE`") from fault
+    return list(content)
+
+
+def slower(rows: Sequence[Row], before: Sequence[Row]) -> list[str]:
+    """A line for each row whose ratio is worse than before by more than `TOLERANCE`.
+
+    Ratios, since a bound that is measured in the same run meets the same neighbours and the same machine.
+    """
+    earlier = {row["name"]: row for row in before}
+    lines = []
+    for row in rows:
+        old = earlier.get(row["name"], {}).get("ratio")
+        if row["ratio"] is None or not old:
+            continue
+        worse = old / row["ratio"] if row["unit"].endswith("/s") else row["ratio"] / old
+        if worse > 1 + TOLERANCE:
+            lines.append(f"{told(row)}; it was {old:g} of it: {100 * (worse - 1):.0f} % worse")
+    return lines
+
+
+def told(row: Row) -> str:
+    """A row as a line."""
+    if row["ratio"] is None:
+        return f"{row['name']}: {row['value']}"
+    return f"{row['name']}: {row['value']:,g} {row['unit']}, {row['ratio']:g} of {row['bound']:,g}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown."""
+    lines = ["| | measured | bound | ratio |", "|:--|--:|--:|--:|"]
+    for row in rows:
+        cells = (
+            [row["value"], "", ""]
+            if row["ratio"] is None
+            else [f"{row['value']:,g} {row['unit']}", f"{row['bound']:,g}", f"{row['ratio']:.2f}"]
+        )
+        lines.append(f"| {CASES[row['name']].what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def into(readme: Path, rows: Sequence[Row]) -> bool:
+    """Writes the table between the `MARKERS` of a file; whether it has them."""
+    first, last = map(re.escape, MARKERS)
+    text = readme.read_text(encoding="utf-8")
+    filled, count = re.subn(
+        f"{first}.*?{last}", lambda _: "\n\n".join([MARKERS[0], table(rows), MARKERS[1]]), text, flags=re.DOTALL
+    )
+    if count:
+        files.write_text(readme, filled)
+    return bool(count)

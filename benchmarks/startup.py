@@ -1,0 +1,98 @@
+"""What one waits for before anything is computed: the table, `--help`, an evaluation, `dvc repro` with nothing to do.
+
+As a script it is `experiments.evaluate`, and says at the end how many of its seconds were forward passes.
+"""
+
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import medians
+from capsrepro import paths
+from capsrepro.errors import Error
+
+ROOT = Path(__file__).parents[1]
+REPEATS = 3
+EVALUATED = paths.Run("full", "mnist-capsnet-r3-recon", 0)
+
+
+def table(folder: Path) -> float:
+    """Seconds of `experiments.table` on a copy of the results."""
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary, "results")
+        shutil.copytree(ROOT / "results", copy, ignore=shutil.ignore_patterns("figures"))
+        [seconds] = medians([partial(_call, "experiments.table", "--results", str(copy))], REPEATS)
+    return seconds
+
+
+def usage(folder: Path) -> float:
+    """Seconds of the slowest command's `--help`."""
+    scripts = [path for path in (ROOT / "experiments").glob("*.py") if '__name__ == "__main__"' in path.read_text()]
+    return max(medians([partial(_call, f"experiments.{path.stem}", "--help") for path in scripts], REPEATS))
+
+
+def evaluating(folder: Path) -> float:
+    """Seconds that an evaluation of the full MNIST CapsNet spends outside of the forward passes."""
+    from capsrepro import checkpoints, models, params
+
+    run = params.read(ROOT / "params.yaml").settings(EVALUATED.run, EVALUATED.scale)
+    words = [EVALUATED.run, "--scale", EVALUATED.scale]
+    words += ["--params", str(ROOT / "params.yaml"), "--data", str(folder.absolute())]
+    outside = []
+    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):
+        checkpoints.save_weights(models.build(run, (28, 28, 1)), EVALUATED.weights)
+        for _ in range(REPEATS):
+            began = time.perf_counter()
+            told = _call("benchmarks.startup", *words, cwd=Path(temporary))
+            outside.append(time.perf_counter() - began - float(told.split()[-1]))
+    return statistics.median(outside)
+
+
+def repro(folder: Path) -> float | None:
+    """Seconds of `dvc repro`; None where it has something to do."""
+    if subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet"], cwd=ROOT, check=False).returncode:
+        return None
+    return medians([partial(_call, "dvc", "repro")], REPEATS)[0]
+
+
+def _call(*words: str, cwd: Path = ROOT) -> str:
+    """What a module prints that is run as a command."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Error(f"`python -m {' '.join(words)}` failed: {done.stderr.strip()[-500:]}; run it by itself and mend it")
+    return done.stdout
+
+
+def _timed() -> None:
+    """Evaluates; the first pass, which is compiled, counts as a usual one."""
+    import keras
+
+    from experiments import evaluate, run, run_arguments
+
+    seconds: list[float] = []
+    predict = keras.Model.predict_on_batch
+
+    def timed(model: Any, images: Any) -> Any:
+        began = time.perf_counter()
+        scores = predict(model, images)
+        seconds.append(time.perf_counter() - began)
+        return scores
+
+    keras.Model.predict_on_batch = timed
+    run(evaluate.main, run_arguments(evaluate.__doc__))
+    print(sum(seconds) - seconds[0] + statistics.median(seconds))
+
+
+if __name__ == "__main__":
+    _timed()

@@ -1,0 +1,176 @@
+"""How measurements are named, told and compared; what they are is no matter here, and no test asserts a time."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+import benchmarks
+from benchmarks import rows, startup
+from capsrepro import devices, files
+from capsrepro.errors import Error
+from tests.conftest import ROOT, needs_tensorflow
+
+NAMES = {
+    "train_mnist_capsnet_float32",
+    "train_mnist_capsnet_mixed_bfloat16",
+    "memory_train_mnist_capsnet_float32",
+    "memory_evaluate_cifar10_capsnet",
+    "load_mnist",
+    "load_multimnist",
+    "start_table",
+    "start_help",
+    "start_evaluate",
+    "start_repro",
+}
+MEMORY = "memory_evaluate_cifar10_capsnet"  # needs no data
+
+
+def row(name: str = "load_mnist", unit: str = "images/s", ratio: float | None = 2.0) -> dict[str, Any]:
+    if ratio is None:
+        return {"name": name, "value": rows.NOT_MEASURED, "unit": unit, "bound": None, "ratio": None}
+    return {"name": name, "value": 20_000 * ratio, "unit": unit, "bound": 20_000.0, "ratio": ratio}
+
+
+def case(monkeypatch: pytest.MonkeyPatch, answer: Any, bar: float | None = None) -> None:
+    cases = {"load_mnist": rows.Case("loading", "images/s", lambda folder: answer, bar)}
+    monkeypatch.setattr(rows, "CASES", cases)
+
+
+def command(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-m", "experiments.benchmark", *words]
+    return subprocess.run(call, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+
+
+def test_every_measurement_that_others_refer_to_is_there() -> None:
+    assert set(rows.CASES) == NAMES
+    bars = [case.bar for case in rows.CASES.values()]
+    assert bars == [None, None, 1.4, 1.5, 20_000, 5_000, 1.0, 1.0, 8.0, 5.0]
+
+
+def test_works_take_turns_after_each_has_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that only the works move: a takes 100 s to warm up, then 1, 5 and 2 s, and b always 3 s."""
+    now, log = [0.0], []
+    seconds = {"a": iter([100.0, 1.0, 5.0, 2.0]), "b": iter([3.0] * 4)}
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def work(name: str) -> None:
+        log.append(name)
+        now[0] += next(seconds[name])
+
+    assert benchmarks.medians([lambda: work("a"), lambda: work("b")], 3) == [2.0, 3.0]
+    assert log == ["a", "b"] * 4
+    seconds["a"] = iter([100.0, 1.0, 5.0, 2.0])
+    assert benchmarks.rates(lambda: work("a"), 10, repeats=3) == (10.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "bar", "expected"),
+    [
+        (30_000.0, 20_000.0, (30_000.0, 20_000.0, 1.5)),
+        ((99.4567, 44.8123), None, (99.46, 44.81, 2.219)),
+        (None, None, (rows.NOT_MEASURED, None, None)),
+    ],
+)
+def test_a_row_has_the_value_its_bound_and_the_ratio(
+    answer: Any, bar: float | None, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case(monkeypatch, answer, bar)
+    found = rows.measured("load_mnist", Path())
+    assert list(found) == ["name", "value", "unit", "bound", "ratio"]
+    assert (found["value"], found["bound"], found["ratio"]) == expected
+
+
+def test_bfloat16_is_not_measured_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    found = rows.measured("train_mnist_capsnet_mixed_bfloat16", Path("no data are needed for that"))
+    assert found["value"] == "not measured"
+
+
+def test_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(Error, match="measured with tensorflow, not with jax"):
+        rows.measured("train_mnist_capsnet_float32", Path())
+
+
+def test_what_got_slower_is_said_and_nothing_else() -> None:
+    before = [row(ratio=2.0), row("start_table", "s", 0.5), row("start_help", "s", 0.5), row("gone"), row("load")]
+    now = [
+        row(ratio=1.0),  # half as fast
+        row("start_table", "s", 1.0),  # twice as long
+        row("start_help", "s", 0.54),  # noise
+        row("load", ratio=4.0),
+        row("new"),
+        row("start_repro", "s", None),
+    ]
+    told = rows.slower(now, before)
+    assert [line.partition(":")[0] for line in told] == ["load_mnist", "start_table"]
+    assert told[0] == "load_mnist: 20,000 images/s, 1 of 20,000; it was 2 of it: 100 % worse"
+    assert rows.slower(now, []) == []
+    assert rows.slower(now, [row(ratio=None)]) == []
+
+
+def test_the_table_goes_between_the_markers_and_only_there(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{rows.MARKERS[0]}\nold\n{rows.MARKERS[1]}\n\nafter\n")
+    found = [row(), row("train_mnist_capsnet_mixed_bfloat16", ratio=None)]
+    assert rows.into(readme, found)
+    text = readme.read_text()
+    assert re.fullmatch(r"before\n\n<!-- benchmark -->\n\n\| .*\|\n\n<!-- /benchmark -->\n\nafter\n", text, re.DOTALL)
+    assert "| MNIST training batches, one core | 40,000 images/s | 20,000 | 2.00 |" in text
+    assert "| not measured |  |  |" in text
+    assert rows.into(readme, found)
+    assert readme.read_text() == text
+    readme.write_text("none\n")
+    assert not rows.into(readme, found)
+    assert readme.read_text() == "none\n"
+
+
+@pytest.mark.parametrize("content", [None, "{", "3", "[3]", '{"a": 1}', '[{"name": "load_mnist"}]'])
+def test_a_file_that_is_no_benchmark_is_refused(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(Error, match="before.json: not a benchmark's file"):
+        rows.read(path)
+
+
+def test_an_unknown_name_and_missing_data_are_told_in_a_line(tmp_path: Path) -> None:
+    assert "invalid choice: 'nothing'" in command("--only", "nothing").stderr
+    done = command("--only", "load_mnist", "--data", str(tmp_path), "--output", str(tmp_path / "out.json"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}")
+    assert "experiments.fetch mnist" in done.stderr
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_repro_that_has_something_to_do_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder is no project of DVC's, so that its status is not clean; nothing may be run there."""
+    monkeypatch.setattr(startup, "ROOT", tmp_path)
+    assert startup.repro(tmp_path) is None
+
+
+@pytest.mark.slow
+@needs_tensorflow("be measured")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read where Linux tells it")
+def test_one_measurement_is_written_and_compared(tmp_path: Path) -> None:
+    output, before = tmp_path / "out.json", tmp_path / "before.json"
+    files.write_text(
+        before, '[{"name": "' + MEMORY + '", "value": 0.0015, "unit": "GB", "bound": 1.5, "ratio": 0.001}]'
+    )
+    done = command("--only", MEMORY, "--output", str(output), "--compare", str(before), CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stderr
+    [found] = rows.read(output)
+    assert (found["name"], found["unit"], found["bound"]) == (MEMORY, "GB", 1.5)
+    assert found["value"] > 0.05  # the network has 90 MB of weights
+    assert found["ratio"] == pytest.approx(found["value"] / 1.5, rel=1e-3)
+    first, last = done.stdout.splitlines()
+    assert first.startswith(f"{MEMORY}: ")
+    assert last.startswith(f"slower: {MEMORY}: ")
