@@ -32,6 +32,7 @@ BETAS = {"beta1_power": 0.9, "beta2_power": 0.999}
 
 _PIECE = 1 << 20  # bytes read at a time
 _MOST_STEPS = 2**31
+_ROOM = 1 << 20  # bytes that a weights file may have beside its numbers
 
 
 def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
@@ -45,6 +46,8 @@ def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
         half: store each number in float16, of 11 bits, and so the file in half the size; they are loaded as float32.
     """
     with files.replacing(path) as temporary:
+        # On a full disk HDF5 ends the process with a segmentation fault: whether there is room has to be known before.
+        temporary.write_bytes(bytes(4 * model.count_params() + _ROOM))
         uncompiled(model).save_weights(temporary)
         if half:
             _halve(temporary)

@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from capsrepro import files
 from experiments import run
 
 NAMES = ("affnist", "expanded", "multimnist")
@@ -18,17 +19,18 @@ def main(arguments: argparse.Namespace) -> None:
     digits = mnist.load(arguments.data / "mnist", "test")
     for name in arguments.names:
         path = arguments.data / "built" / arguments.scale / f"{name}.npz"
-        began = time.perf_counter()
-        each = {"affnist": versions, "expanded": 1, "multimnist": arguments.pairs}[name]
-        if name == "affnist":
-            affnist.build_affnist(digits, path, each, arguments.seed)
-        elif name == "expanded":
-            affnist.build_expanded(digits, path, arguments.seed)
-        else:
-            pairs = multimnist.load(arguments.data / "mnist", "test", pairs=each, seed=arguments.seed)
-            multimnist.build_index(pairs, path)
-        seconds = time.perf_counter() - began
-        count = len(digits) * each
+        with files.locked(arguments.data / ".build" / arguments.scale / name, f"building {path}"):
+            began = time.perf_counter()
+            each = {"affnist": versions, "expanded": 1, "multimnist": arguments.pairs}[name]
+            if name == "affnist":
+                affnist.build_affnist(digits, path, each, arguments.seed)
+            elif name == "expanded":
+                affnist.build_expanded(digits, path, arguments.seed)
+            else:
+                pairs = multimnist.load(arguments.data / "mnist", "test", pairs=each, seed=arguments.seed)
+                multimnist.build_index(pairs, path)
+            seconds = time.perf_counter() - began
+            count = len(digits) * each
         print(f"{path}: {count} examples in {seconds:.1f} s, {count / seconds:.0f} a second", flush=True)
 
 
