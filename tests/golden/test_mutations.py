@@ -1,0 +1,141 @@
+"""Goldens catch what they are for: each of these breaks one thing, and each golden named beside it has to fail.
+
+A mutation replaces what the library looks up when it is called; the goldens run in this process, each anew.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from keras import ops
+
+from capsrepro import layers, losses, models, routing
+from capsrepro.data import mnist
+from tests.golden import test_layers, test_networks, test_trained
+
+pytestmark = pytest.mark.slow
+
+Digits = test_trained.Digits
+SQUASH, ITERATE, SHIFTED = routing.squash, routing._iterate, mnist.shifted
+MARGIN, RECONSTRUCTION = losses.margin_loss, losses.reconstruction_loss
+FULL_WIDTH = next(folder for folder in test_networks.FOLDERS if folder.name == "capsnet_mnist")
+
+
+def of_trained(check: Callable[[Digits, dict[str, Any]], None]) -> Callable[[Digits], None]:
+    return lambda digits: check(digits, json.loads(test_trained.GOLDEN.read_text()))
+
+
+def losses_of_network(_: Digits) -> None:
+    test_networks.test_every_loss_and_the_counts(test_networks.Case(FULL_WIDTH))
+
+
+GOLDENS: dict[str, Callable[[Digits], None]] = {
+    "squash": lambda _: test_layers.test_squash_and_its_gradient("squash3"),
+    "routing": lambda _: test_layers.test_routing_and_its_gradients("routing_n3_plain"),
+    "decoder": lambda _: test_layers.test_decoder_and_reconstruction_loss_and_their_gradients(),
+    "losses": lambda _: test_layers.test_losses_and_counts_ties_included("evaluate_margin_1"),
+    "network": losses_of_network,
+    "activations": of_trained(test_trained.check_activations),
+    "wrong": of_trained(test_trained.check_wrong),
+    "first_batch": of_trained(test_trained.check_first_batch),
+}
+
+
+def squashed_by(function: Callable[..., Any]) -> list[tuple[Any, str, Any]]:
+    """The layers have the name too."""
+    return [(routing, "squash", function), (layers, "squash", function)]
+
+
+def unit_vectors(s: Any, axis: int = -1) -> Any:
+    """A squash that forgets |s|^2 / (1 + |s|^2)."""
+    return s / ops.sqrt(ops.sum(ops.square(s), axis=axis, keepdims=True) + routing.SMALLEST)
+
+
+def without_root(s: Any, axis: int = -1) -> Any:
+    """A squash that multiplies by |s|^2 where it should by |s|."""
+    squared = ops.sum(ops.square(s), axis=axis, keepdims=True)
+    return s * (squared / (1.0 + squared))
+
+
+def fewer_passes(total: Any, agreement: Any, bias: Any, classes: int, iterations: int, *rest: Any, **axis: Any) -> Any:
+    """Routing of 3 iterations that makes 2."""
+    return ITERATE(total, agreement, bias, classes, max(1, iterations - 1), *rest, **axis)
+
+
+def routed_twice(classes: int, atoms: int, iterations: int, leaky: bool, **named: Any) -> layers.DigitCapsules:
+    """Digit capsules that take a setting of 3 for 2."""
+    return layers.DigitCapsules(classes, atoms, iterations - 1, leaky, **named)
+
+
+def flat(masked: Any) -> Any:
+    return ops.reshape(masked, (-1, masked.shape[1], masked.shape[2] * masked.shape[3]))
+
+
+def all_capsules(_: models.Mask, inputs: Any) -> Any:
+    """A mask that leaves every capsule."""
+    capsules, mask = inputs
+    return flat(ops.ones_like(mask)[..., None] * capsules[:, None])
+
+
+def longest_capsule(_: models.Mask, inputs: Any) -> Any:
+    """A mask of the predicted class where the true one is asked for."""
+    capsules, mask = inputs
+    predicted = ops.one_hot(ops.argmax(routing.lengths(capsules), axis=-1), capsules.shape[1])  # (B, C)
+    return flat(ops.ones_like(mask)[..., None] * predicted[:, None, :, None] * capsules[:, None])
+
+
+MUTATIONS: dict[str, tuple[list[tuple[Any, str, Any]], list[str]]] = {
+    "squash: unit vectors": (squashed_by(unit_vectors), ["squash", "routing", "network", "activations", "wrong"]),
+    "squash: no square root": (squashed_by(without_root), ["squash", "routing", "network", "activations"]),
+    "squash: the other axis": (
+        squashed_by(lambda s, axis=-1: SQUASH(s, axis=axis - 1)),
+        ["squash", "routing", "network", "activations"],
+    ),
+    "routing: a pass too few": ([(routing, "_iterate", fewer_passes)], ["routing", "network", "activations"]),
+    "routing: a setting of 3 is 2": ([(models, "DigitCapsules", routed_twice)], ["network", "activations"]),
+    "mask: every capsule": ([(models.Mask, "call", all_capsules)], ["decoder", "network", "activations"]),
+    "mask: the predicted class": ([(models.Mask, "call", longest_capsule)], ["decoder", "network", "activations"]),
+    "shift: up and left": ([(mnist, "shifted", lambda images, by: SHIFTED(images, -by))], ["first_batch"]),
+    "shift: none": ([(mnist, "shifted", lambda images, by: SHIFTED(images, 0 * by))], ["first_batch"]),
+    "shift: columns before rows": (
+        [(mnist, "shifted", lambda images, by: SHIFTED(images, by[:, ::-1]))],
+        ["first_batch"],
+    ),
+    "loss scale: the paper's margin loss": (
+        [(losses, "margin_loss", lambda truth, scores, **_: MARGIN(truth, scores, recipe="paper"))],
+        ["losses", "network"],
+    ),
+    "loss scale: the margin loss not halved": (
+        [(losses, "margin_loss", lambda truth, scores, **recipe: 2 * MARGIN(truth, scores, **recipe))],
+        ["losses", "network"],
+    ),
+    "loss scale: reconstruction of weight 0.005": ([(losses, "RECONSTRUCTION_WEIGHT", 0.005)], ["network"]),
+    "loss scale: the mean over pixels": (
+        [(losses, "reconstruction_loss", lambda targets, drawn: RECONSTRUCTION(targets, drawn) / targets.shape[-1])],
+        ["decoder", "network"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden_passes_where_nothing_is_broken(name: str, digits: Digits) -> None:
+    GOLDENS[name](digits)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_mutation_is_caught_by_each_golden_named(
+    mutation: str, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes, names = MUTATIONS[mutation]
+    for place, name, broken in changes:
+        monkeypatch.setattr(place, name, broken)
+    for name in names:
+        with pytest.raises(AssertionError):
+            GOLDENS[name](digits)
+            pytest.fail(f"the golden {name!r} does not notice")  # no AssertionError, so that it is not taken for one
+
+
+def test_each_part_that_may_break_has_a_mutation() -> None:
+    assert {name.partition(":")[0] for name in MUTATIONS} == {"squash", "routing", "mask", "shift", "loss scale"}
+    assert {name for _, names in MUTATIONS.values() for name in names} == GOLDENS.keys()
