@@ -1,6 +1,7 @@
 """Shared by all tests: real digits, as arrays and as files, without a network."""
 
 import gzip
+import importlib.util
 import struct
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def unpacked(name: str) -> bytes:
 def idx(array: np.ndarray) -> bytes:
     """Bytes in the IDX format."""
     return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def needs_tensorflow(to: str) -> pytest.MarkDecorator:
+    """Skips a test where TensorFlow is not installed, which alone can do what `to` says."""
+    missing = importlib.util.find_spec("tensorflow") is None
+    return pytest.mark.skipif(missing, reason=f"needs TensorFlow to {to}")
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from keras import ops
 
 from capsrepro import layers, losses, models, routing
 from capsrepro.params import Run
+from tests.golden.gradients import with_gradients
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "layers.json").read_text())
@@ -26,31 +28,32 @@ def close(ours: object, name: str, bound: float) -> None:
 
 @pytest.mark.parametrize("case", ["squash3", "squash5"])
 def test_squash_and_its_gradient(case: str) -> None:
-    x = tf.Variable(GOLDEN[f"{case}/in/x"])
-    with tf.GradientTape() as tape:
-        y = routing.squash(x, axis=2)  # the axis of the atoms in the released layout
-        total = tf.reduce_sum(y * GOLDEN[f"{case}/cotangent"])
+    def squashed(x: Any) -> Any:
+        return routing.squash(x, axis=2)  # the axis of the atoms in the released layout
+
+    y, (of_x,) = with_gradients(squashed, GOLDEN[f"{case}/in/x"], cotangent=GOLDEN[f"{case}/cotangent"])
     close(y, f"{case}/out/y", 1e-5)
-    close(tape.gradient(total, x), f"{case}/grad/x", 1e-4)
+    close(of_x, f"{case}/grad/x", 1e-4)
 
 
 @pytest.mark.parametrize("case", ROUTING)
 def test_routing_and_its_gradients(case: str) -> None:
     """A grid of capsules, as in `routing6d`, is routed place by place, each with its bias: places join the batch."""
     arguments = CASES[case]
-    votes, biases = tf.Variable(GOLDEN[f"{case}/in/votes"]), tf.Variable(GOLDEN[f"{case}/in/biases"])
-    batch, inputs, classes, atoms, *grid = votes.shape
-    with tf.GradientTape() as tape:
-        places = tf.reshape(votes, (batch, inputs, classes, atoms, -1))
-        flat = tf.reshape(tf.transpose(places, (0, 4, 2, 1, 3)), (-1, classes, inputs, atoms))
-        bias = tf.transpose(tf.reshape(biases, (classes, atoms, -1)), (2, 0, 1))
-        bias = tf.tile(bias, (batch, 1, 1))  # (batch * places, C, D)
-        routed = routing.route(flat, bias, arguments["num_routing"], arguments["leaky"])
-        ours = tf.transpose(tf.reshape(routed, (batch, -1, classes, atoms)), (0, 2, 3, 1))
-        ours = tf.reshape(ours, (batch, classes, atoms, *grid))
-        total = tf.reduce_sum(ours * GOLDEN[f"{case}/cotangent"])
+    given = [GOLDEN[f"{case}/in/{name}"] for name in ("votes", "biases")]
+    batch, inputs, classes, atoms, *grid = given[0].shape
+
+    def routed(votes: Any, biases: Any) -> Any:
+        places = ops.reshape(votes, (batch, inputs, classes, atoms, -1))
+        flat = ops.reshape(ops.transpose(places, (0, 4, 2, 1, 3)), (-1, classes, inputs, atoms))
+        bias = ops.transpose(ops.reshape(biases, (classes, atoms, -1)), (2, 0, 1))
+        bias = ops.tile(bias, (batch, 1, 1))  # (batch * places, C, D)
+        capsules = routing.route(flat, bias, arguments["num_routing"], arguments["leaky"])
+        ours = ops.transpose(ops.reshape(capsules, (batch, -1, classes, atoms)), (0, 2, 3, 1))
+        return ops.reshape(ours, (batch, classes, atoms, *grid))
+
+    ours, (of_votes, of_biases) = with_gradients(routed, *given, cotangent=GOLDEN[f"{case}/cotangent"])
     close(ours, f"{case}/out/act", 1e-5)
-    of_votes, of_biases = tape.gradient(total, (votes, biases))
     close(of_votes, f"{case}/grad/votes", 1e-4)
     close(of_biases, f"{case}/grad/biases", 1e-4)
 
@@ -58,27 +61,26 @@ def test_routing_and_its_gradients(case: str) -> None:
 @pytest.mark.parametrize("case", ["leaky3", "leaky5"])
 def test_leaky_couplings_and_their_gradient(case: str) -> None:
     """`[B, I, C]`, and `[B, I, C, H, W]` in `leaky5`."""
-    logits = tf.Variable(np.moveaxis(GOLDEN[f"{case}/in/logits"], 2, 1))
-    with tf.GradientTape() as tape:
-        couplings = routing.couplings_of(logits, True)
-        total = tf.reduce_sum(couplings * np.moveaxis(GOLDEN[f"{case}/cotangent"], 2, 1))
-    close(np.moveaxis(couplings.numpy(), 1, 2), f"{case}/out/route", 1e-5)
-    close(np.moveaxis(tape.gradient(total, logits).numpy(), 1, 2), f"{case}/grad/logits", 1e-4)
+    logits, cotangent = (np.moveaxis(GOLDEN[f"{case}/{name}"], 2, 1) for name in ("in/logits", "cotangent"))
+    couplings, (of_logits,) = with_gradients(lambda b: routing.couplings_of(b, True), logits, cotangent=cotangent)
+    close(np.moveaxis(couplings, 1, 2), f"{case}/out/route", 1e-5)
+    close(np.moveaxis(of_logits, 1, 2), f"{case}/grad/logits", 1e-4)
 
 
 @pytest.mark.parametrize("case", ["margin", "margin_edge"])
 def test_margin_loss_and_its_gradient_on_the_margins_too(case: str) -> None:
     """The golden holds each class's cost, without the mean and the half of the released total."""
-    truth, scores = GOLDEN[f"{case}/in/labels"], tf.Variable(GOLDEN[f"{case}/in/logits"])
-    weights = GOLDEN[f"{case}/cotangent"]
-    each = [tf.one_hot(column, truth.shape[1]) for column in range(truth.shape[1])]
-    with tf.GradientTape() as tape:
+    truth, logits = GOLDEN[f"{case}/in/labels"], GOLDEN[f"{case}/in/logits"]
+    each = np.eye(truth.shape[1], dtype=np.float32)
+
+    def costs_of(scores: Any) -> Any:
         # One class at a time: elsewhere a score of 0.1 that is no class costs nothing.
         alone = [losses.margin_loss(truth * one, scores * one + 0.1 * (1 - one)) for one in each]
-        costs = 0.5 * tf.stack(alone, axis=1)  # the released cost of a class is half that of Eq. 4
-        total = tf.reduce_sum(costs * weights)
+        return 0.5 * ops.stack(alone, axis=1)  # the released cost of a class is half that of Eq. 4
+
+    costs, (of_logits,) = with_gradients(costs_of, logits, cotangent=GOLDEN[f"{case}/cotangent"])
     close(costs, f"{case}/out/cost", 1e-5)
-    close(tape.gradient(total, scores), f"{case}/grad/logits", 1e-4)
+    close(of_logits, f"{case}/grad/logits", 1e-4)
 
 
 def test_decoder_and_reconstruction_loss_and_their_gradients() -> None:
@@ -92,15 +94,20 @@ def test_decoder_and_reconstruction_loss_and_their_gradients() -> None:
         variables |= {f"recons_{number}/weights": layer.kernel, f"recons_{number}/biases": layer.bias}
     for name, variable in variables.items():
         variable.assign(GOLDEN[f"reconstruction/var/recons/{name}"])
-    capsules = tf.Variable(GOLDEN["reconstruction/in/emb"])
-    with tf.GradientTape() as tape:
-        drawn = decoder(models.Mask()([capsules, mask[:, None]]))
-        loss = tf.reduce_mean(losses.reconstruction_loss(image.reshape(len(image), 1, -1), drawn))
-        loss *= about["balance_factor"] / losses.RECONSTRUCTION_WEIGHT
-        total = loss * GOLDEN["reconstruction/cotangent"]
-    close(drawn[:, 0], "reconstruction/out/remake", 1e-5)
+
+    def drawn(capsules: Any) -> Any:
+        return decoder(models.Mask()([capsules, mask[:, None]]))
+
+    def loss_of(capsules: Any) -> Any:
+        loss = ops.mean(losses.reconstruction_loss(image.reshape(len(image), 1, -1), drawn(capsules)))
+        return loss * about["balance_factor"] / losses.RECONSTRUCTION_WEIGHT
+
+    capsules = GOLDEN["reconstruction/in/emb"]
+    loss, (of_capsules, *rest) = with_gradients(
+        loss_of, capsules, cotangent=GOLDEN["reconstruction/cotangent"], variables=[*variables.values()]
+    )
+    close(drawn(capsules)[:, 0], "reconstruction/out/remake", 1e-5)
     close(loss, "reconstruction/out/loss", 1e-5)
-    of_capsules, *rest = tape.gradient(total, [capsules, *(variable.value for variable in variables.values())])
     close(of_capsules, "reconstruction/grad/emb", 1e-4)
     for name, gradient in zip(variables, rest, strict=True):
         close(gradient, f"reconstruction/grad/var/recons/{name}", 1e-4)
@@ -108,27 +115,15 @@ def test_decoder_and_reconstruction_loss_and_their_gradients() -> None:
 
 def test_squash_is_finite_where_the_released_one_is_not() -> None:
     """`squash3_edge` has a zero vector and one whose square underflows: NaN there, zero here; the others agree."""
-    x = tf.Variable(GOLDEN["squash3_edge/in/x"])
-    with tf.GradientTape() as tape:
-        y = routing.squash(x, axis=2)
-        total = tf.reduce_sum(y * GOLDEN["squash3_edge/cotangent"])
-    for ours, name in ((y, "out/y"), (tape.gradient(total, x), "grad/x")):
+    x, cotangent = (GOLDEN[f"squash3_edge/{name}"] for name in ("in/x", "cotangent"))
+    y, (of_x,) = with_gradients(lambda s: routing.squash(s, axis=2), x, cotangent=cotangent)
+    for ours, name in ((y, "out/y"), (of_x, "grad/x")):
         golden = GOLDEN[f"squash3_edge/{name}"]
         finite = np.isfinite(golden)
         assert 0 < finite.sum() < golden.size
         assert np.isfinite(ours).all()
-        assert np.allclose(np.asarray(ours)[finite], golden[finite], rtol=1e-5, atol=1e-7)
-        assert np.abs(np.asarray(ours)[~finite]).max() < 1e-6
-
-
-def with_gradients(layer: object, x: object, cotangent: np.ndarray, kernel: object) -> tuple:
-    """Output, and the gradients of x, kernel and bias, of a built layer that is given the golden variables."""
-    layer.kernel.assign(kernel)
-    x = tf.Variable(x)
-    with tf.GradientTape() as tape:
-        y = layer(x)
-        total = tf.reduce_sum(y * cotangent)
-    return y, *tape.gradient(total, (x, layer.kernel.value, layer.bias.value))
+        assert np.allclose(ours[finite], golden[finite], rtol=1e-5, atol=1e-7)
+        assert np.abs(ours[~finite]).max() < 1e-6
 
 
 def test_digit_capsules_and_their_gradients() -> None:
@@ -137,12 +132,10 @@ def test_digit_capsules_and_their_gradients() -> None:
     shape = (*kernel.shape[:2], about["output_dim"], about["output_atoms"])
     layer = layers.DigitCapsules(about["output_dim"], about["output_atoms"], about["num_routing"], about["leaky"])
     layer.build(GOLDEN["capsule/in/x"].shape)
+    layer.kernel.assign(kernel.reshape(shape).transpose(2, 0, 1, 3))
     layer.bias.assign(GOLDEN["capsule/var/caps/biases_1"])
-    y, of_x, of_kernel, of_bias = with_gradients(
-        layer,
-        GOLDEN["capsule/in/x"],
-        GOLDEN["capsule/cotangent"],
-        kernel.reshape(shape).transpose(2, 0, 1, 3),
+    y, (of_x, of_kernel, of_bias) = with_gradients(
+        layer, GOLDEN["capsule/in/x"], cotangent=GOLDEN["capsule/cotangent"], variables=[layer.kernel, layer.bias]
     )
     close(y, "capsule/out/act", 1e-5)
     close(of_x, "capsule/grad/x", 1e-4)
@@ -165,15 +158,16 @@ def test_convolutional_capsules_and_their_gradients(case: str) -> None:
     )
     x = GOLDEN[f"{case}/in/x"].transpose(down)
     layer.build(x.shape)
+    layer.kernel.assign(GOLDEN[f"{case}/var/cc/weights_1"])
     layer.bias.assign(GOLDEN[f"{case}/var/cc/biases_1"][:, :, 0, 0])
-    y, of_x, of_kernel, of_bias = with_gradients(
-        layer, x, GOLDEN[f"{case}/cotangent"].transpose(down), GOLDEN[f"{case}/var/cc/weights_1"]
+    y, (of_x, of_kernel, of_bias) = with_gradients(
+        layer, x, cotangent=GOLDEN[f"{case}/cotangent"].transpose(down), variables=[layer.kernel, layer.bias]
     )
     assert layer.compute_output_shape(x.shape) == y.shape
     close(np.transpose(y, (0, 3, 4, 1, 2)), f"{case}/out/act", 1e-5)
     close(np.transpose(of_x, (0, 3, 4, 1, 2)), f"{case}/grad/x", 1e-4)
     close(of_kernel, f"{case}/grad/var/cc/weights_1", 1e-4)
-    close(np.asarray(of_bias)[:, :, None, None], f"{case}/grad/var/cc/biases_1", 1e-4)
+    close(of_bias[:, :, None, None], f"{case}/grad/var/cc/biases_1", 1e-4)
 
 
 @pytest.mark.parametrize("case", EVALUATION)

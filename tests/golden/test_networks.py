@@ -15,12 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from capsrepro import checkpoints, evaluation, losses, models, training
 from capsrepro.data.batches import Batch, unit
 from capsrepro.data.mnist import Mnist
 from capsrepro.params import Run
+from tests.golden.gradients import with_gradients
 
 OWN = os.environ.get("CAPSREPRO_CHECKPOINTS")
 FOLDERS = sorted(
@@ -79,6 +79,7 @@ class Case:
                 variable = self.variables[entry["name"]]
                 variable.assign(checkpoints._from_released(entry["name"], drawn(entry), variable))
         else:
+            pytest.importorskip("tensorflow", reason="TensorFlow reads this case's checkpoint and is not installed")
             checkpoints.restore_released(self.model, self.folder / self.about["checkpoint"])
 
     def released(self, name: str, value: Any) -> np.ndarray:
@@ -142,10 +143,12 @@ def test_every_loss_and_the_counts(case: Case) -> None:
 @pytest.mark.parametrize("case", WITH_GRADIENTS, ids=lambda folder: folder.name, indirect=True)
 def test_every_gradient_and_then_one_adam_step(case: Case) -> None:
     case.close(case.model.optimizer.learning_rate, "out/learning_rate", 1e-6)
-    with tf.GradientTape() as tape:
+
+    def total() -> Any:
         outputs = case.model(case.inputs, training=True)
-        total = case.model.compute_loss(x=case.inputs, y=case.truths, y_pred=outputs)
-    gradients = tape.gradient(total, [variable.value for variable in case.variables.values()])
+        return case.model.compute_loss(x=case.inputs, y=case.truths, y_pred=outputs)
+
+    _, gradients = with_gradients(total, variables=[*case.variables.values()])
     for name, gradient in zip(case.variables, gradients, strict=True):
         flat = case.released(name, gradient)
         case.close_where_kept(flat, f"grad/{name}", 1e-4)
@@ -172,6 +175,7 @@ def test_the_published_mnist_checkpoint_classifies_as_the_paper_says(digits: tup
     if not prefixes:
         pytest.skip(f"{OWN} holds no mnist*/model.ckpt-*.index")
     run = Run("mnist", "capsnet", routing=3, reconstruction=True)
+    pytest.importorskip("tensorflow", reason="TensorFlow reads the published checkpoints and is not installed")
     for prefix in prefixes:
         model = models.build(run, (28, 28, 1))
         checkpoints.restore_released(model, prefix)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from capsrepro.data import cifar10, smallnorb
+from tests.conftest import needs_tensorflow
 
 RELEASED = Path(__file__).parent / "data" / "released"
 GOLDEN = np.load(RELEASED / "readers.npz")
@@ -28,8 +28,11 @@ def test_cifar10_test_images_are_the_released_crop_and_formula() -> None:
     assert not ours[0].any()
 
 
+@needs_tensorflow("read Examples in TFRecords")
 def test_smallnorb_test_images_are_the_released_readers() -> None:
     """The golden is the training records on the way of the test images (`norb_raw` has other records)."""
+    import tensorflow as tf
+
     records = tf.data.TFRecordDataset(str(RELEASED / "norb" / "trainduo.tfrecords"))
     features = [tf.train.Example.FromString(record.numpy()).features.feature for record in records]
     planes = np.stack([np.frombuffer(feature["image_raw"].bytes_list.value[0], np.uint8) for feature in features])

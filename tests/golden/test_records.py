@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from capsrepro.data import records
+from tests.conftest import needs_tensorflow
 
 DATA = Path(__file__).parent / "data" / "released"
 READERS = np.load(DATA / "readers.npz")
+pytestmark = needs_tensorflow("read and write Examples in TFRecords")
 
 
 def everything(spec: str) -> dict[str, np.ndarray]:

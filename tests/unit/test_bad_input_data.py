@@ -1,6 +1,7 @@
 """Data files damaged at random: each is refused by name in one line, or read with what it says."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import struct
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +21,13 @@ from capsrepro.data import affnist, cifar10, mnist, records, smallnorb, svhn, tf
 from capsrepro.errors import Error
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
+from tests.conftest import needs_tensorflow
 from tests.unit.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
 
 GENERATOR = np.random.Generator(np.random.Philox(3))
 COUNT = 3  # items in each file
 LABELS = np.array([9, 0, 4], np.uint8)
+with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -123,6 +125,8 @@ SIZE = {"height": 3, "width": 4, "depth": 2}
 
 def example(kind: records.Kind, number: int) -> bytes:
     """A serialized record of a kind."""
+    import tensorflow as tf
+
     made = tf.train.Example()
     for name in kind.images:
         made.features.feature[name].bytes_list.value.append(bytes([number]) * 24)
@@ -133,7 +137,9 @@ def example(kind: records.Kind, number: int) -> bytes:
     return made.SerializeToString(deterministic=True)
 
 
-EXAMPLES = {kind.name: [example(kind, number) for number in range(COUNT)] for kind in records.KINDS}
+@functools.cache
+def examples(kind: records.Kind) -> list[bytes]:
+    return [example(kind, number) for number in range(COUNT)]
 
 
 def framed(data: list[bytes]) -> bytes:
@@ -145,15 +151,16 @@ def framed(data: list[bytes]) -> bytes:
     )
 
 
+@with_examples
 @often
-@given(damaged(framed(EXAMPLES["pairs of digits"]), 16))
+@given(st.deferred(lambda: damaged(framed(examples(records.PAIRS)), 16)))
 def test_records_are_refused_or_exactly_those_written(folder: Path, content: bytes | None) -> None:
     """The format has no count: a file that ends between two records is one of fewer."""
     path = folder / "pairs.tfrecords"
     put(path, content)
     with frugal(path):
         files = answer("records", lambda: tfrecords.RecordFiles([path]), path)
-    whole = EXAMPLES["pairs of digits"]
+    whole = examples(records.PAIRS)
     for number in range(len(files) if files is not REFUSED else 0):
         with frugal(path), contextlib.suppress(Error):
             assert files.read(number) in whole
@@ -168,16 +175,15 @@ def test_records_are_refused_or_exactly_those_written(folder: Path, content: byt
         assert np.array_equal(read["merged_raw"], np.ones((1, 3, 4, 2)) * read["label_1"].reshape(-1, 1, 1, 1))
 
 
+@with_examples
 @often
-@given(
-    st.sampled_from(records.KINDS).flatmap(lambda kind: damaged(EXAMPLES[kind.name][0], 100)), st.integers(0, COUNT - 1)
-)
+@given(st.sampled_from(records.KINDS).flatmap(lambda kind: damaged(examples(kind)[0], 100)), st.integers(0, COUNT - 1))
 def test_examples_with_sound_checksums_are_refused_or_of_one_size(
     folder: Path, content: bytes | None, place: int
 ) -> None:
     """What a writer got wrong: the framing is right, the Example is not."""
     path = folder / "examples.tfrecords"
-    data = list(EXAMPLES["single digits"])
+    data = list(examples(records.SINGLE))
     data[place] = content or b""
     put(path, framed(data))
 

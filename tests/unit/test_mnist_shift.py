@@ -10,9 +10,10 @@ import pytest
 
 from capsrepro.data import mnist, records, tfrecords
 from experiments import boolean_flag, mnist_shift, run
-from tests.conftest import idx
+from tests.conftest import idx, needs_tensorflow
 
 TRAIN, TEST, VALIDATION = 9, 5, 3
+with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def everything(spec: str | Path) -> dict[str, np.ndarray]:
     return read.read(range(len(read)))
 
 
+@with_examples
 def test_each_digit_is_written_at_every_shift(command, folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
     printed, made = command()
     assert made == ["train_2shifted_mnist.tfrecords"]
@@ -58,6 +60,7 @@ def test_each_digit_is_written_at_every_shift(command, folder: Path, digits: tup
     assert not images[:, 4, :, :2].any()
 
 
+@with_examples
 def test_padded_digits_lose_nothing(command, folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
     _, made = command("--split", "test", "--shift=6", "--pad=6", "--multi_targets", "false")
     assert made == ["test_6shifted_mnist.tfrecords"]
@@ -68,6 +71,7 @@ def test_padded_digits_lose_nothing(command, folder: Path, digits: tuple[np.ndar
     assert np.array_equal(images.sum(axis=2, dtype=int), np.repeat(sums[:, None], 169, axis=1))
 
 
+@with_examples
 @pytest.mark.parametrize(
     ("split", "part"), [("valid_train", slice(VALIDATION, TRAIN)), ("valid_test", slice(VALIDATION))]
 )
@@ -82,6 +86,7 @@ def test_validation_splits_are_parts_of_the_training_images(
 PAIRS = ("--split=test", "--shift=6", "--pad=4", "--num_pairs=10", "--max_shard=20", "--multi_targets=true")
 
 
+@with_examples
 def test_pairs_are_as_many_as_asked_for(command, folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
     printed, made = command(*PAIRS)
     assert made == [f"multitest_6shifted_mnist.tfrecords-0000{shard}-of-00003" for shard in range(3)]
@@ -99,6 +104,7 @@ def test_pairs_are_as_many_as_asked_for(command, folder: Path, digits: tuple[np.
     assert len(np.unique(first, axis=0)) == TEST  # all pairs of a digit share its shift
 
 
+@with_examples
 def test_records_are_the_same_bytes_again_and_others_with_another_seed(command, folder: Path) -> None:
     def content(*words: str) -> list[bytes]:
         out = folder.joinpath("out", *words)
@@ -111,6 +117,7 @@ def test_records_are_the_same_bytes_again_and_others_with_another_seed(command, 
     assert content("--seed=1") != one
 
 
+@with_examples
 def test_files_are_found_where_fetch_puts_them(command, folder: Path) -> None:
     (folder / "mnist").mkdir()
     for split in mnist.FILES.values():
@@ -136,6 +143,7 @@ def test_a_number_below_the_least_is_named(command, word: str, least: int, capsy
     assert last.endswith(f"error: argument {name}: expected at least {least}, received {value}")
 
 
+@with_examples
 def test_a_failure_on_the_way_leaves_nothing(command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tfrecords.write
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from capsrepro.data import batches, records, tfrecords
 from capsrepro.data.multimnist import MultiMnist
 from capsrepro.errors import Error
+from tests.conftest import needs_tensorflow
 
 SIZE = 3 * 4  # of the images of the small records here
 Change = Callable[[bytearray], object]
+Content = bytes | dict[str, object]
+with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 
 def features(count: int, first: int = 0, size: tuple[int, int, int] = (3, 4, 1)) -> dict[str, np.ndarray]:
@@ -32,6 +34,8 @@ def framed(data: list[bytes], path: Path) -> Path:
 
 def example(**changes: object) -> bytes:
     """A serialized single digit, with features replaced, or left out where they are None."""
+    import tensorflow as tf
+
     content = {"image_raw": bytes(SIZE), "label": 5, "height": 3, "width": 4, "depth": 1} | changes
     made = tf.train.Example()
     for name, value in content.items():
@@ -42,10 +46,18 @@ def example(**changes: object) -> bytes:
     return made.SerializeToString()
 
 
+def record(content: Content) -> bytes:
+    """Bytes as they are, or an `example` with these changes."""
+    return content if isinstance(content, bytes) else example(**content)
+
+
 # The framing
 
 
+@needs_tensorflow("write what the framing is compared with")
 def test_framing_is_tensorflows_byte_for_byte(tmp_path: Path) -> None:
+    import tensorflow as tf
+
     data = [b"", b"capsule", bytes(range(256)) * 5]
     ours = framed(data, tmp_path / "ours")
     with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
@@ -154,46 +166,53 @@ def test_a_change_after_opening_fails_the_checksum(tmp_path: Path, change: Chang
         read.read(0)
 
 
+@with_examples
 @pytest.mark.parametrize(
     ("damaged", "told"),
     [
         (b"no Example", "expected an Example with the features image_raw, label, height, width, depth"),
         (b"", "expected an Example with the features"),
-        (example(label=None), "expected an Example with the features"),
-        (example(label=[1, 2]), "expected an Example with the features"),
-        (example(label=b"5"), "expected an Example with the features"),
-        (example(image_raw=None), "expected an Example with the features"),
-        (example(image_raw=bytes(11)), "expected 12 bytes of image_raw, received 11"),
-        (example(height=4), r"expected the size \(3, 4, 1\), received \[4, 4, 1\]"),
-        (example(label=10), "expected label in 0-9, received 10"),
-        (example(label=-1), "expected label in 0-9, received -1"),
+        ({"label": None}, "expected an Example with the features"),
+        ({"label": [1, 2]}, "expected an Example with the features"),
+        ({"label": b"5"}, "expected an Example with the features"),
+        ({"image_raw": None}, "expected an Example with the features"),
+        ({"image_raw": bytes(11)}, "expected 12 bytes of image_raw, received 11"),
+        ({"height": 4}, r"expected the size \(3, 4, 1\), received \[4, 4, 1\]"),
+        ({"label": 10}, "expected label in 0-9, received 10"),
+        ({"label": -1}, "expected label in 0-9, received -1"),
     ],
 )
-def test_damage_of_a_record_names_file_and_record(tmp_path: Path, damaged: bytes, told: str) -> None:
-    path = framed([example(), example(), damaged], tmp_path / "digits.tfrecords")
+def test_damage_of_a_record_names_file_and_record(tmp_path: Path, damaged: Content, told: str) -> None:
+    path = framed([example(), example(), record(damaged)], tmp_path / "digits.tfrecords")
     read = records.Records(path)
     assert read.read([0, 1])["label"].tolist() == [5, 5]
     with pytest.raises(Error, match=rf"digits\.tfrecords: record 2: {told}"):
         read.read([0, 2, 1])
 
 
+@with_examples
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("first", "told"),
     [
-        ([], "digits: expected records, received none"),
-        ([b"junk"], "record 0: expected an Example with the features .* or image_raw, label, height, width, depth"),
-        ([example(width=0)], r"record 0: expected a positive size, received \(3, 0, 1\)"),
-        ([example(width=-4, height=-3)], "record 0: expected a positive size"),
+        (b"junk", "record 0: expected an Example with the features .* or image_raw, label, height, width, depth"),
+        ({"width": 0}, r"record 0: expected a positive size, received \(3, 0, 1\)"),
+        ({"width": -4, "height": -3}, "record 0: expected a positive size"),
     ],
 )
-def test_a_first_record_of_no_kind_is_refused(tmp_path: Path, data: list[bytes], told: str) -> None:
+def test_a_first_record_of_no_kind_is_refused(tmp_path: Path, first: Content, told: str) -> None:
     with pytest.raises(Error, match=told):
-        records.Records(framed(data, tmp_path / "digits"))
+        records.Records(framed([record(first)], tmp_path / "digits"))
+
+
+def test_files_without_records_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="digits: expected records, received none"):
+        records.Records(framed([], tmp_path / "digits"))
 
 
 # Shards
 
 
+@with_examples
 def test_shards_are_read_in_their_order(tmp_path: Path) -> None:
     spec = f"{tmp_path}/digits@3"
     assert records.write(spec, records.SINGLE, [features(4), features(3, first=4)]) == 7
@@ -203,6 +222,7 @@ def test_shards_are_read_in_their_order(tmp_path: Path) -> None:
     assert read.read(range(7))["image_raw"][:, 0, 0, 0].tolist() == [0, 3, 6, 1, 4, 2, 5]
 
 
+@with_examples
 @pytest.mark.parametrize("there", [[f"{shard:05d}-of-00002" for shard in range(2)], ["00000-of-00001"]])
 def test_another_number_of_shards_is_read_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, there: list[str]
@@ -226,7 +246,7 @@ def test_another_number_of_shards_is_read_with_a_warning(
 )
 def test_missing_shards_are_named(tmp_path: Path, there: list[str], told: str) -> None:
     for name in there:
-        framed([example()], tmp_path / f"digits-{name}")
+        framed([b"any"], tmp_path / f"digits-{name}")
     with pytest.raises(Error, match=rf"digits@3: {told}"):
         records.Records(f"{tmp_path}/digits@3")
 
@@ -243,7 +263,10 @@ def test_of_many_missing_shards_three_are_named(tmp_path: Path) -> None:
 # Reading and writing
 
 
+@with_examples
 def test_tensorflow_reads_what_is_written(tmp_path: Path) -> None:
+    import tensorflow as tf
+
     path = tmp_path / "digits"
     records.write(path, records.SINGLE, [features(3)])
     read = [
@@ -255,6 +278,7 @@ def test_tensorflow_reads_what_is_written(tmp_path: Path) -> None:
     assert [read[0][name].int64_list.value[0] for name in ("height", "width", "depth")] == [3, 4, 1]
 
 
+@with_examples
 @pytest.mark.parametrize("size", [(28, 28, 1), (40, 40, 1), (3, 5, 3)])
 def test_single_digits_of_any_size_come_back(tmp_path: Path, size: tuple[int, int, int]) -> None:
     written = features(5, size=size)
@@ -272,6 +296,7 @@ def pairs(digits: tuple[np.ndarray, np.ndarray]) -> MultiMnist:
     return MultiMnist(digits[0][:6], digits[1][:6], name="multimnist-test", sha256="", base_shift="per_image", pairs=4)
 
 
+@with_examples
 def test_pairs_come_back_each_once(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
     made = pairs(digits)
     spec = f"{tmp_path}/pairs@5"
@@ -287,6 +312,7 @@ def test_pairs_come_back_each_once(tmp_path: Path, digits: tuple[np.ndarray, np.
         assert np.array_equal(mine, expected)
 
 
+@with_examples
 def test_training_reads_records_as_they_are(tmp_path: Path) -> None:
     """The shifts are in the file already."""
     records.write(tmp_path / "digits", records.SINGLE, [features(9)])
@@ -296,6 +322,7 @@ def test_training_reads_records_as_they_are(tmp_path: Path) -> None:
     assert np.array_equal(batch.images[:, 0, 0, 0], batches.unit(batch.labels[:, 0]))
 
 
+@with_examples
 def test_dealing_is_even_random_and_repeatable(tmp_path: Path) -> None:
     def dealt(name: str, seed: int) -> list[list[int]]:
         spec = f"{tmp_path}/{name}@4"
@@ -311,6 +338,7 @@ def test_dealing_is_even_random_and_repeatable(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+@with_examples
 def test_smallnorb_is_halved_and_keeps_its_cameras_apart(tmp_path: Path) -> None:
     images = np.zeros((600, 96, 96, 2), np.uint8)
     images[:, ::2, ::2, 0] = (np.arange(600) % 250).reshape(-1, 1, 1)
@@ -330,6 +358,7 @@ def test_smallnorb_is_halved_and_keeps_its_cameras_apart(tmp_path: Path) -> None
     assert data.labels.tolist() == [n % 5 for n in range(600)]
 
 
+@with_examples
 def test_smallnorb_of_another_size_is_refused(tmp_path: Path) -> None:
     part = {"image_raw": np.zeros((1, 48, 48, 2), np.uint8), "label": np.zeros(1), "meta": np.zeros((1, 4), int)}
     records.write(tmp_path / "duo", records.SMALLNORB, [part | {"label": np.array([0])}])
@@ -337,6 +366,7 @@ def test_smallnorb_of_another_size_is_refused(tmp_path: Path) -> None:
         records.load(tmp_path / "duo", name="x")
 
 
+@with_examples
 def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     records.write(f"{tmp_path}/digits@2", records.SINGLE, [features(4)])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -350,6 +380,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@with_examples
 def test_images_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
     part = features(1)
     with pytest.raises(TypeError, match="'safe'"):

@@ -6,12 +6,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from capsrepro import checkpoints, models, training
 from capsrepro.data.mnist import Mnist
 from capsrepro.errors import Error
 from capsrepro.params import Run
+from tests.conftest import needs_tensorflow
 
 CAPSNET = Run(
     "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=2, dense_units=(8, 8),
@@ -20,6 +20,7 @@ CAPSNET = Run(
 BASELINE = Run(
     "mnist", "multimnist_baseline", loss="softmax", conv_channels=(3, 2), dense_units=(8,), batch_size=8
 )  # fmt: skip
+with_checkpoints = needs_tensorflow("read and write the released code's checkpoints")
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def steps(model: keras.Model, run: Run, data: Mnist, first: int, last: int) -> N
         model.train_on_batch(*training.tensors(stream.batch(step), 10, decoder=run.reconstruction))
 
 
+@with_checkpoints
 @pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
 def test_training_goes_on_exactly_where_the_checkpoint_stopped(run: Run, data: Mnist, tmp_path: Path) -> None:
     model = training.compiled(run, data, seed=0)
@@ -48,6 +50,7 @@ def test_training_goes_on_exactly_where_the_checkpoint_stopped(run: Run, data: M
     assert [path.name for path in tmp_path.glob("[!m]*")] == []  # nothing but the checkpoint's two files
 
 
+@with_checkpoints
 def test_slots_are_not_needed_and_not_in_the_way(data: Mnist, tmp_path: Path) -> None:
     model = training.compiled(CAPSNET, data, seed=0)
     steps(model, CAPSNET, data, 0, 2)
@@ -62,8 +65,11 @@ def test_slots_are_not_needed_and_not_in_the_way(data: Mnist, tmp_path: Path) ->
     assert int(fresh.optimizer.iterations) == 0  # without moments the optimizer begins anew
 
 
+@with_checkpoints
 def test_a_tf1_saver_restores_what_is_saved_here(data: Mnist, tmp_path: Path) -> None:
     """A TF1 graph with the released names and shapes, made here by hand, takes every variable with its value."""
+    import tensorflow as tf
+
     model = training.compiled(CAPSNET, data, seed=0)
     steps(model, CAPSNET, data, 0, 2)
     prefix = checkpoints.save_released(model, tmp_path / "model.ckpt", 2)
@@ -96,6 +102,7 @@ def test_a_tf1_saver_restores_what_is_saved_here(data: Mnist, tmp_path: Path) ->
     assert all(np.array_equal(ours[name], values[name]) for name in shapes)
 
 
+@with_checkpoints
 def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path: Path) -> None:
     """Bit for bit, Adam's slots and powers included: the released code's own checkpoint after 40 steps."""
     theirs = Path(__file__).parents[1] / "golden" / "data" / "cases" / "capsnet_slim_adam" / "model.ckpt-40"
@@ -116,6 +123,8 @@ def test_beta_powers_vanish_as_in_tf1() -> None:
 
 def written(tmp_path: Path, **changes: np.ndarray | None) -> Path:
     """A checkpoint of CAPSNET with some variables dropped (None), replaced or added; `__` stands for the slash."""
+    import tensorflow as tf
+
     values = checkpoints._read_released(
         str(checkpoints.save_released(models.build(CAPSNET, (28, 28, 1)), tmp_path / "m", 0))
     )
@@ -126,6 +135,7 @@ def written(tmp_path: Path, **changes: np.ndarray | None) -> Path:
     return Path(prefix)
 
 
+@with_checkpoints
 def test_all_that_is_wrong_is_told_at_once_and_the_model_stays(tmp_path: Path) -> None:
     prefix = written(
         tmp_path,
@@ -152,12 +162,14 @@ def test_all_that_is_wrong_is_told_at_once_and_the_model_stays(tmp_path: Path) -
     assert checkpoints.weights_sha256(model) == before
 
 
+@with_checkpoints
 def test_half_the_slots_are_missing_slots(tmp_path: Path) -> None:
     prefix = written(tmp_path, conv1__biases__Adam=np.zeros(4, np.float32))
     with pytest.raises(Error, match="missing beta1_power; .*missing conv1/biases/Adam_1; "):
         checkpoints.restore_released(models.build(CAPSNET, (28, 28, 1)), prefix)
 
 
+@with_checkpoints
 def test_another_network_is_refused(tmp_path: Path) -> None:
     prefix = checkpoints.save_released(models.build(CAPSNET, (28, 28, 1)), tmp_path / "model.ckpt", 0)
     other = dataclasses.replace(CAPSNET, reconstruction=False)
@@ -170,6 +182,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         checkpoints.save_released(models.build(paper, (28, 28, 1)), tmp_path / "model.ckpt", 0)
 
 
+@with_checkpoints
 def test_a_missing_or_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     model = models.build(CAPSNET, (28, 28, 1))
     prefix = checkpoints.save_released(model, tmp_path / "model.ckpt", 7)

@@ -10,9 +10,10 @@ from capsrepro.errors import Error
 from capsrepro.params import Run
 from capsrepro.released import inputs
 from capsrepro.released.settings import Hparams, settings
-from tests.conftest import idx
+from tests.conftest import idx, needs_tensorflow
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
+with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 
 def run(model: str = "capsule", overrides: str = "", targets: int = 1) -> Run:
@@ -77,6 +78,7 @@ def load(folder: Path, *, train: bool = False, validate: bool = False, targets: 
     return inputs.load(dataset, str(folder), train=train, validate=validate, targets=targets)
 
 
+@with_examples
 def test_the_published_layout_is_found_before_others() -> None:
     test, train = load(RELEASED / "mnist"), load(RELEASED / "mnist", train=True)
     assert (test.name, train.name) == ("mnist-test", "mnist-train")
@@ -84,6 +86,7 @@ def test_the_published_layout_is_found_before_others() -> None:
     assert int(train.batch(np.arange(1)).labels[0, 0]) == 5
 
 
+@with_examples
 @pytest.mark.parametrize("name", ["test_0shifted_mnist_valid.tfrecords", "valid_test_0shifted_mnist.tfrecords"])
 def test_both_names_of_the_validation_records_are_read(name: str, tmp_path: Path) -> None:
     """The released reader looks for one, its writer writes the other."""
@@ -93,6 +96,7 @@ def test_both_names_of_the_validation_records_are_read(name: str, tmp_path: Path
     assert load(tmp_path, validate=True).name == "mnist-test-validation"
 
 
+@with_examples
 def test_padded_records_are_read_with_their_size(tmp_path: Path) -> None:
     """The released reader fixes 28 pixels, so that the records of S10 cannot be read there."""
     content = (RELEASED / "single_shift6_pad6.tfrecords").read_bytes()
@@ -101,6 +105,7 @@ def test_padded_records_are_read_with_their_size(tmp_path: Path) -> None:
     assert load(tmp_path / "train_6shifted_mnist.tfrecords", train=True).image_shape == (40, 40, 1)
 
 
+@with_examples
 def test_shards_of_pairs_are_two_targets(tmp_path: Path) -> None:
     pairs = load(Path(f"{RELEASED}/multi_ragged@3"), targets=2)
     assert (pairs.digits, len(pairs), pairs.image_shape) == (2, 21, (36, 36, 1))
@@ -117,6 +122,7 @@ def test_our_files_are_read_too(digits: tuple[np.ndarray, np.ndarray], few: None
     assert (len(pairs), pairs.digits, pairs.image_shape) == (30_000, 2, (36, 36, 1))
 
 
+@with_examples
 def test_smallnorb_records_are_found_and_cifar10_is_not_looked_for_twice() -> None:
     norb = load(RELEASED / "norb", dataset="norb", train=True)
     assert (norb.image_shape, norb.classes, len(norb)) == ((32, 32, 2), 5, 6)
@@ -138,6 +144,7 @@ def test_what_cannot_be_had_is_said(arguments: dict, message: str, tmp_path: Pat
         load(tmp_path, **arguments)
 
 
+@with_examples
 def test_a_pair_of_one_class_has_no_negative_loss(tmp_path: Path) -> None:
     """The released code adds the two labels up to 2, and its margin loss becomes negative."""
     from capsrepro import losses, training
