@@ -45,7 +45,7 @@ def few(digits: Digits, count: int = 300) -> Mnist:
 
 def arguments(**others: object) -> argparse.Namespace:
     told = {"run": RUN, "scale": "quick", "seed": 0, "params": Path("params.yaml"), "data": Path("data")}
-    return argparse.Namespace(**{**told, "restore": False, **others})
+    return argparse.Namespace(**{**told, "restore": False, "note": "A note.", **others})
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_is_published_is_what_was_counted(project: Path, digits: Digits) -> None:
     publish.main(arguments())
     told = json.loads(WHERE.publication.read_text())
-    assert list(told) == ["wrong", "wrong_of_first_1000", "bytes", "sha256"]
+    assert list(told) == ["wrong", "wrong_of_first_1000", "bytes", "sha256", "note"]
     assert told["bytes"] == WHERE.published.stat().st_size < 0.6 * WHERE.weights.stat().st_size
     assert told["sha256"] == hashlib.sha256(WHERE.published.read_bytes()).hexdigest()
     model = built()
@@ -201,7 +201,7 @@ def test_the_card_says_what_the_files_say(project: Path) -> None:
     ):
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     pd.DataFrame({"step": [30, 60], "right": [0.5, 0.99875], "loss": [1.0, 0.00123456]}).to_csv(WHERE.history)
-    facts = {"wrong": 6, "wrong_of_first_1000": 1, "bytes": 16_467_364, "sha256": "ef" * 32}
+    facts = {"wrong": 6, "wrong_of_first_1000": 1, "bytes": 16_467_364, "sha256": "ef" * 32, "note": "It rained."}
     text = " ".join(cards.render(params.read(), Path("results"), "quick", {f"{RUN}-seed0": facts}).split())
     for said in (
         "| test error | 0.05 %, 5 of 10,000 wrong; 95 % interval (Wilson) 0.02 to 0.12 % |",
@@ -211,7 +211,7 @@ def test_the_card_says_what_the_files_say(project: Path) -> None:
         "| end of training | step 60: 99.88 % of the training images right, loss 0.00123 |",
         f"`KERAS_BACKEND=jax XLA_FLAGS='--a --b' python -m experiments.train {RUN} --scale quick --seed 0`, at commit",
         "`0123abc` with changes: 3,000 steps of 20 images, 1.0 epochs of 60,000;",
-        "12.0 seconds an epoch, 12 in all, on abacus; keras 9.8.7, python 3.11.",
+        "12.0 seconds an epoch, 12 in all, on abacus; keras 9.8.7, python 3.11. It rained.",
         f"MNIST, sha256 of its files `{'cd' * 32}`: 60,000 training images, shifted by up to 0 pixels, and 10,000 test",
         f"`weights/{RUN}-seed0.weights.h5`, 16.5 MB in half precision, sha256 `{'ef' * 32}`.",
     ):
