@@ -362,7 +362,10 @@ def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
 def test_published_checkpoints_must_be_of_the_papers_networks() -> None:
     known = params.read(ROOT / "params.yaml")
     for run in PREFIXES:
-        assert known.settings(run, "released") == known.settings(run, "paper")
+        released, rerun = (known.settings(run, scale) for scale in ("released", "paper"))
+        # How exactly and how often saved is all that a rerun may do in another way.
+        same = {"precision": released.precision, "checkpoint_steps": released.checkpoint_steps}
+        assert dataclasses.replace(rerun, **same) == released
     network = models.build(known.settings(MNIST_RUN, "released"), (28, 28, 1))
     assert network.count_params() == paper.read(ROOT / "results" / "paper.csv")[MNIST_RUN].parameters == 8_215_728
 
