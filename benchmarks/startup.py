@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import medians
 from capsrepro import paths
-from capsrepro.errors import Error
+from experiments import clone
 
 ROOT = Path(__file__).parents[1]
 REPEATS = 3
@@ -65,13 +65,7 @@ def repro(folder: Path) -> float | None:
 
 def _call(*words: str, cwd: Path = ROOT) -> str:
     """What a module prints that is run as a command."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise Error(f"`python -m {' '.join(words)}` failed: {done.stderr.strip()[-500:]}; run it by itself and mend it")
-    return done.stdout
+    return clone.call(sys.executable, "-m", *words, cwd=cwd, environment=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def _timed() -> None:
