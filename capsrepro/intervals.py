@@ -47,7 +47,11 @@ def student(percentages: Sequence[float]) -> tuple[float, float]:
     """
     if len(percentages) < 2:
         raise ValueError(f"expected at least two values, received {len(percentages)}; use `wilson` for one")
-    mean = statistics.fmean(percentages)
-    t = float(scipy.special.stdtrit(len(percentages) - 1, _UPPER))
-    half = t * statistics.stdev(percentages) / math.sqrt(len(percentages))
+    mean, half = statistics.fmean(percentages), student_half(percentages)
     return min(mean, max(0.0, mean - half)), max(mean, min(100.0, mean + half))
+
+
+def student_half(values: Sequence[float]) -> float:
+    """Half the length of Student's 95 % interval of the mean of at least two values, wherever they lie."""
+    t = float(scipy.special.stdtrit(len(values) - 1, _UPPER))
+    return t * statistics.stdev(values) / math.sqrt(len(values))

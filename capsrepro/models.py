@@ -57,7 +57,7 @@ def capsnet(
     28x28, 0.97 on 36x36 and 0.98 on 40x40, where the released ones start at 0.15 to 0.19. MultiMNIST stayed there: in
     4,500 steps of full width nothing was learnt, no gradient being left of the squash.
     """
-    share = 1.0 if (run.layers_recipe or run.recipe) == "paper" else 1.0 / (run.primary_types + int(run.leaky))
+    share = 1.0 if run.recipe_of_layers == "paper" else 1.0 / (run.primary_types + int(run.leaky))
     primary = PrimaryCapsules(
         run.primary_types,
         run.primary_atoms,
@@ -116,7 +116,7 @@ def multimnist_baseline(
     """
     image = keras.Input(image_shape, name="image")
     x = image
-    first = 9 if (run.layers_recipe or run.recipe) == "paper" else 5
+    first = 9 if run.recipe_of_layers == "paper" else 5
     for number, (channels, size) in enumerate(zip(run.conv_channels, (first, 5), strict=True)):
         x = _convolution(channels, size, run, 0.05, seed, number, f"conv{number + 1}")(x)
         x = layers.MaxPooling2D(2, 2, padding="same", name=f"pool{number + 1}")(x)

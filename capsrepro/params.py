@@ -59,6 +59,16 @@ class Run:
     )
     test_pairs: int = 1000  # MultiMNIST: pairs of each test digit; 1,000 are the paper's 10 million
 
+    @property
+    def recipe_of_loss(self) -> Recipe:
+        """Which recipe the loss follows."""
+        return self.loss_recipe or self.recipe
+
+    @property
+    def recipe_of_layers(self) -> Recipe:
+        """Which recipe the layers follow."""
+        return self.layers_recipe or self.recipe
+
 
 SCALE_MAY_SET = (
     "conv_channels",

@@ -102,7 +102,7 @@ def compiled(run: Run, dataset: Dataset, seed: int, metrics: Mapping[str, list[A
         metrics: others, by output.
     """
     model = models.build(run, dataset.image_shape, classes=dataset.classes, digits=dataset.digits, seed=seed)
-    objective = {"scores": losses.classification(run.loss, run.loss_recipe or run.recipe)}
+    objective = {"scores": losses.classification(run.loss, run.recipe_of_loss)}
     if run.reconstruction:
         objective["reconstruction"] = losses.reconstruction_loss
 

@@ -6,9 +6,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import scipy.special
-
-from capsrepro.intervals import CONFIDENCE, wilson
+from capsrepro.intervals import student_half, wilson
 from capsrepro.params import Params
 from capsrepro.recipes.disagreements import DISAGREEMENTS, Disagreement
 from capsrepro.recipes.trainings import Count, Training, kept, training_of
@@ -92,9 +90,7 @@ def interval(paper: Sequence[Count], released: Sequence[Count]) -> tuple[float, 
     found = differences(paper, released)
     if len(found) < 2:
         return -math.inf, math.inf
-    mean = statistics.fmean(found)
-    t = float(scipy.special.stdtrit(len(found) - 1, (1 + CONFIDENCE) / 2))
-    half = t * statistics.stdev(found) / math.sqrt(len(found))
+    mean, half = statistics.fmean(found), student_half(found)
     ours, theirs = _pooled(paper), _pooled(released)
     (low, high), (their_low, their_high) = wilson(*ours), wilson(*theirs)
     centre = ours.error_pct - theirs.error_pct

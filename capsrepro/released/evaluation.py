@@ -141,7 +141,7 @@ def _with_losses(
 def _each(run: Run, dataset: Dataset, outputs: Mapping[str, Any], truths: Mapping[str, Any]) -> dict[str, Any]:
     """Losses and counts of each image, under the names that a training logs."""
     truth, scores, digits = truths["scores"], outputs["scores"], dataset.digits
-    cost = losses.classification(run.loss, run.loss_recipe or run.recipe)(truth, scores)
+    cost = losses.classification(run.loss, run.recipe_of_loss)(truth, scores)
     values = {
         "classification_loss": cost,
         "right": losses.both_right(truth, scores, digits=digits),
