@@ -190,6 +190,9 @@ def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
 
     Returns:
         The checkpoint's path without `.index`. The index comes last, so that a checkpoint is there whole or not at all.
+
+    Raises:
+        Error: TensorFlow could not write it, as on a full disk; nothing is left of it then.
     """
     import tensorflow as tf
 
@@ -202,12 +205,16 @@ def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         written = Path(folder, target.name)
-        tf.raw_ops.SaveV2(
-            prefix=str(written),
-            tensor_names=list(values),
-            shape_and_slices=[""] * len(values),
-            tensors=[*values.values()],
-        )
+        try:
+            tf.raw_ops.SaveV2(
+                prefix=str(written),
+                tensor_names=list(values),
+                shape_and_slices=[""] * len(values),
+                tensors=[*values.values()],
+            )
+        except tf.errors.OpError as fault:
+            told = " ".join(fault.message.rpartition("; ")[2].split())  # where it tried, then why not
+            raise Error(f"{target}: not written ({told}); mend that and run it again") from fault
         for suffix in (".data-00000-of-00001", ".index"):
             with files.replacing(Path(f"{target}{suffix}")) as temporary:
                 Path(f"{written}{suffix}").replace(temporary)

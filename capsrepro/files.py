@@ -107,6 +107,18 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block of `folder`: for a reading and a writing that belong together."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _array(content: bytes) -> np.ndarray:
     """The array that the bytes of a .npy file hold; they, not what their header claims, are all the memory it takes."""
     file = io.BytesIO(content)

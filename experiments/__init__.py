@@ -9,17 +9,23 @@ from pathlib import Path
 
 from capsrepro.errors import Error, Stopped
 
+BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # when a run asks for them; the others are MNIST or made of it
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parses the command line and calls `main`; an `Error` or a fault of the system is one line and exit code 1."""
+    """Parses the command line and calls `main`; what a user can mend is one line and exit code 1."""
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         main(arguments)
     except Error as fault:
         sys.exit(f"error: {fault}")
+    except ModuleNotFoundError as fault:
+        if str(fault.name).partition(".")[0] not in BACKENDS:
+            raise
+        told = f"{fault}; install it, or set KERAS_BACKEND to one that is installed if this command knows others"
+        sys.exit(f"error: {told}")
     except OSError as fault:
         remedy = "free some space and run it again" if fault.errno == errno.ENOSPC else "mend that and run it again"
         sys.exit(f"error: {fault}; {remedy}")

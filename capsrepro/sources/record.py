@@ -28,7 +28,8 @@ class Record:
         new = {file.name: hashes[file.name] for file in self.source.files if file.name in hashes and not file.sha256}
         if new.items() - self._recorded.items():
             self._recorded = self._recorded | new
-            files.write_json(self.path, dict(sorted((self._read() | {self.place.name: self._recorded}).items())))
+            with files.alone(self.path.parent):  # other sources are recorded there too
+                files.write_json(self.path, dict(sorted((self._read() | {self.place.name: self._recorded}).items())))
 
     def faults(self) -> dict[str, str]:
         """What is wrong with the files on disk, by name; empty when each is there and right."""

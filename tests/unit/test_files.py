@@ -74,6 +74,24 @@ def test_a_lock_ends_with_the_process_that_holds_it_however_it_ends(tmp_path: Pa
         pass
 
 
+def test_a_command_without_its_backend_says_so_in_one_line() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['tensorflow'] = None  # its import fails, as where it is not installed\n"
+        "sys.argv = ['train', 'mnist-baseline']\n"
+        "runpy.run_module('experiments.train', run_name='__main__')"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "tensorflow" in line
+    assert line.endswith("; install it, or set KERAS_BACKEND to one that is installed if this command knows others")
+
+
 def test_a_command_on_a_full_disk_says_so_in_one_line(tmp_path: Path) -> None:
     """The table's command, its writes failing as on a full disk."""
     code = (

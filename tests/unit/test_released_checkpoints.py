@@ -1,6 +1,7 @@
 """TF1 checkpoints both ways: exact, complete, and refused with all that is wrong."""
 
 import dataclasses
+import resource
 from pathlib import Path
 
 import keras
@@ -180,6 +181,20 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     paper = Run("mnist", "mnist_baseline", loss="softmax", conv_channels=(2, 2, 2), dense_units=(4, 4))
     with pytest.raises(Error, match="no such network"):
         checkpoints.save_released(models.build(paper, (28, 28, 1)), tmp_path / "model.ckpt", 0)
+
+
+@with_checkpoints
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    model = models.build(CAPSNET, (28, 28, 1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as small as the disk of a full one
+    try:
+        with pytest.raises(Error, match="model.ckpt-7: not written .File too large .Op:SaveV2..; mend that") as fault:
+            checkpoints.save_released(model, tmp_path / "model.ckpt", 7)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(fault.value)
+    assert not list(tmp_path.iterdir())
 
 
 @with_checkpoints

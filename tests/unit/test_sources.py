@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from capsrepro.errors import Error
 from capsrepro.sources.mirrors import Npm
 from capsrepro.sources.parts import File, MirrorError, Package
 from capsrepro.sources.published import SOURCES, Source
+from capsrepro.sources.record import Record
 
 CONTENTS = {"images": b"pixels" * 1000, "labels": b"0123456789"}
 
@@ -259,6 +261,19 @@ def test_a_hash_that_nobody_published_is_recorded_once_and_verified_ever_after(t
     (tmp_path / "data" / "toy" / "toy.tar.gz").unlink()
     with pytest.raises(Error, match=f"wrong sha256, expected {sha256(TARRED)}"):
         fetch(source=changed)
+
+
+def test_hashes_of_two_sources_recorded_at_once_are_both_kept(tmp_path):
+    lock = tmp_path / "lock.json"
+    with ThreadPoolExecutor() as pool:
+        with files.alone(tmp_path):  # another fetch has read the file and is about to write it
+            record = Record(committed(TARRED), tmp_path / "toy", lock)
+            adding = pool.submit(record.add, {"toy.tar.gz": "1"})
+            with pytest.raises(TimeoutError):
+                adding.result(timeout=0.1)
+            lock.write_text('{"other": {"x": "2"}}')
+        adding.result(timeout=60)
+    assert json.loads(lock.read_text()) == {"other": {"x": "2"}, "toy": {"toy.tar.gz": "1"}}
 
 
 def test_a_page_instead_of_an_archive_is_not_recorded(tmp_path, fetch):
