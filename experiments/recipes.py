@@ -1,4 +1,4 @@
-"""Trains both sides of each disagreement of paper and released code with several seeds, and writes recipes.csv."""
+"""Trains both sides of each disagreement of paper and released code with several seeds, and writes their comparison."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import pandas
 
 from capsrepro import files, params
-from capsrepro.recipes import comparison, disagreements, trainings
+from capsrepro.recipes import comparison, disagreements, every_shift, trainings
 from capsrepro.recipes.trainings import Training
 from experiments import at_least, run
 
@@ -32,10 +32,11 @@ def main(arguments: argparse.Namespace) -> None:
         seconds = time.perf_counter() - began
         print(f"{number}/{len(missing)} {training.name}, seed {seed}: {told}; {seconds:.0f} s", flush=True)
     lines = comparison.table(known, folder, arguments.scale)
-    files.write_text(folder / "recipes.csv", pandas.DataFrame(lines).to_csv(index=False))
+    path = folder / trainings.FOLDER / "table.csv"
+    files.write_text(path, pandas.DataFrame(lines).to_csv(index=False))
     for line in lines:
         print(f"{line['disagreement']}: {line['difference']} ({line['interval']}): {line['verdict']}")
-    print(folder / "recipes.csv")
+    print(path)
 
 
 def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
     learning.share_gpus()
     path = training.path(RESULTS / arguments.scale, seed)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "recipes" / path.stem
-    dataset = training.data(arguments.data, arguments.scale)
+    dataset = every_shift.load(training, arguments.data, arguments.scale)
     trained = learning.train(training.settings, dataset, seed, state=state, verbose=int(sys.stdout.isatty()))
     tests = {}
     for name, settings in training.tests.items():

@@ -1,25 +1,35 @@
 """The two sides of each disagreement beside each other: errors, their difference, its interval, and what that says."""
 
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from capsrepro.intervals import student_half, wilson
 from capsrepro.params import Params
+from capsrepro.recipes import trainings
 from capsrepro.recipes.disagreements import DISAGREEMENTS, Disagreement
-from capsrepro.recipes.trainings import Count, Training, kept, training_of
+from capsrepro.recipes.trainings import Count, Training
 
 NONE = "nothing to compare"
 NOT_RUN = "not run"
 
 
 def table(known: Params, folder: Path, scale: str) -> list[dict[str, str]]:
-    """A line for each disagreement, over all seeds that both sides have a result of; see `line`."""
-    lines = []
+    """A line for each disagreement, over all seeds that both sides have a result of; see `line`.
+
+    Args:
+        known: the parameter file, whose settings count: what was trained with others does not.
+        folder: that of the scale.
+        scale: its name.
+
+    Raises:
+        Error: a file is damaged.
+    """
+    lines, possible = [], trainings.possible(known, scale)
     for row in DISAGREEMENTS:
-        counts = [_counts(training_of(known, scale, row.run, side), folder) for side in row.sides]
+        sides = row.sides if row in possible else ()
+        counts = [_counts(trainings.training_of(known, scale, row.run, side), folder) for side in sides]
         both = sorted(set.intersection(*map(set, counts))) if counts else []
         lines.append(line(row, scale, *([side[seed] for seed in both] for side in counts)))
     return lines
@@ -27,12 +37,8 @@ def table(known: Params, folder: Path, scale: str) -> list[dict[str, str]]:
 
 def _counts(training: Training, folder: Path) -> dict[int, Count]:
     """The count of the one test of a side, by seed."""
-    pattern = re.compile(re.escape(training.name) + r"-seed(\d+)\.json")
-    names = [path.name for path in (folder / "recipes").glob("*.json")]
-    seeds = [int(match[1]) for match in map(pattern.fullmatch, names) if match]
-    found = {seed: kept(training, folder, seed) for seed in seeds}
     (test,) = training.tests
-    return {seed: counts[test] for seed, counts in found.items() if counts is not None}
+    return {seed: kept.counts[test] for seed, kept in trainings.every_seed(training, folder).items()}
 
 
 def line(row: Disagreement, scale: str, paper: Sequence[Count] = (), released: Sequence[Count] = ()) -> dict[str, str]:

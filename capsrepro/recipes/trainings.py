@@ -2,45 +2,18 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from capsrepro import files
-from capsrepro.data import loading
-from capsrepro.data.batches import Batch, Dataset, shifted, unit
-from capsrepro.data.mnist import Mnist
 from capsrepro.errors import Error
 from capsrepro.params import Params, Run
 from capsrepro.recipes.disagreements import DISAGREEMENTS, Disagreement, Side
 
+FOLDER = Path("studies", "recipes")  # in the folder of a scale: the counts of each training, and the table of all
 STEPS = 300_000  # of a training as the released code's; a shorter one has its share of the `decay_steps` of a side
-
-
-class EveryShift(Mnist):
-    """Every digit at every shift, as the released code has them on disk; nothing is drawn in training.
-
-    The released reader shuffles 5,000 of them at a time, in which a digit's copies are neighbours; here all are.
-    """
-
-    @property
-    def _side(self) -> int:
-        return 2 * self.shift + 1
-
-    def __len__(self) -> int:
-        return super().__len__() * self._side**2
-
-    def batch(self, indices: np.ndarray) -> Batch:
-        """Image i is digit i // 25, at the shift i % 25 of those in order, row shift outer."""
-        digits, places = np.divmod(indices, self._side**2)
-        shifts = np.stack(np.divmod(places, self._side), axis=-1) - self.shift  # (B, 2)
-        return self._batch(unit(shifted(self.images[digits], shifts)), digits)
-
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same: an image of the list has its shift already."""
-        return self.batch(indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +31,8 @@ class Training:
         return "+".join([self.run, *(f"{key}={value}" for key, value in self.changed.items())])
 
     def path(self, folder: Path, seed: int) -> Path:
-        """Where its line lies, if `folder` is that of the scale."""
-        return folder / "recipes" / f"{self.name}-seed{seed}.json"
-
-    def data(self, folder: Path, scale: str) -> Dataset:
-        """The training set, from the data sets in `folder`."""
-        dataset = loading.load(self.settings, "train", folder, scale)
-        if "every_shift" not in self.changed or not isinstance(dataset, Mnist):
-            return dataset
-        name = f"{dataset.name}, every shift"
-        return EveryShift(dataset.images, dataset.labels, name=name, sha256=dataset.sha256, shift=dataset.shift)
+        """Where its counts lie, if `folder` is that of the scale."""
+        return folder / FOLDER / f"{self.name}-seed{seed}.json"
 
 
 class Count(NamedTuple):
@@ -82,6 +47,20 @@ class Count(NamedTuple):
         return 100.0 * self.wrong / self.examples
 
 
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A finished training: its counts by test, and all that its file says."""
+
+    path: Path
+    counts: Mapping[str, Count]
+    content: Mapping[str, Any]
+
+
+def possible(known: Params, scale: str) -> list[Disagreement]:
+    """The rows that have two sides and whose run the parameter file has at this scale."""
+    return [row for row in DISAGREEMENTS if row.sides and row.run in known.scale_settings.get(scale, {})]
+
+
 def trainings(known: Params, scale: str, rows: Iterable[Disagreement]) -> list[Training]:
     """What the rows want trained, each training once: sides of equal settings share it.
 
@@ -90,8 +69,9 @@ def trainings(known: Params, scale: str, rows: Iterable[Disagreement]) -> list[T
     """
     every: dict[str, Training] = {}
     wanted: dict[str, None] = {}
+    rows, able = list(rows), possible(known, scale)
     for row in DISAGREEMENTS:  # those that are not wanted, too: a training is tested in all ways at once
-        for side in row.sides:
+        for side in row.sides if row in rows or row in able else ():
             training = training_of(known, scale, row.run, side)
             tests = every[training.name].tests if training.name in every else {}
             every[training.name] = dataclasses.replace(training, tests={**tests, **training.tests})
@@ -138,8 +118,8 @@ def as_json(settings: Run) -> dict[str, Any]:
     return plain
 
 
-def kept(training: Training, folder: Path, seed: int) -> dict[str, Count] | None:
-    """The counts of a finished training by test; None: it is to be trained (again).
+def kept(training: Training, folder: Path, seed: int) -> Kept | None:
+    """What is kept of a training with a seed; None: it is to be trained (again).
 
     Raises:
         Error: its file is damaged.
@@ -155,4 +135,17 @@ def kept(training: Training, folder: Path, seed: int) -> dict[str, Count] | None
     except (Error, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise Error(f"{path}: damaged ({fault!r}); delete it and it is trained again") from fault
     moved = content.get("settings") != as_json(training.settings) or not training.tests.keys() <= counts.keys()
-    return None if moved else counts
+    return None if moved else Kept(path, counts, content)
+
+
+def every_seed(training: Training, folder: Path) -> dict[int, Kept]:
+    """What is kept of a training, by seed.
+
+    Raises:
+        Error: a file is damaged.
+    """
+    pattern = re.compile(re.escape(training.name) + r"-seed(\d+)\.json")
+    names = sorted(path.name for path in (folder / FOLDER).glob("*.json"))
+    seeds = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
+    found = {seed: kept(training, folder, seed) for seed in seeds}
+    return {seed: one for seed, one in found.items() if one is not None}

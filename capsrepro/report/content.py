@@ -1,20 +1,15 @@
-"""What the report says, as sections of text, tables and figures, before it becomes Markdown or a page.
+"""What the report says: every result of a scale, its figures, and where each number comes from."""
 
-Text may have `code` and *emphasis*; what comes from files stands in cells, which are shown as they are.
-"""
-
-import dataclasses
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from capsrepro import scales, tables
 from capsrepro.params import Params
-from capsrepro.report import pictures, records
+from capsrepro.report import pictures, records, study
+from capsrepro.report.document import Cell, Report, Section, Table, aligned, commit, short, text_of
 from capsrepro.report.pictures import Picture
 from capsrepro.report.records import Record, Sheet
 
@@ -25,49 +20,6 @@ SCALES: Mapping[str, str] = {
     "full": "The paper's architectures, trained for less long than the paper's.",
     "paper": "The paper's architectures, trained as long as the released code says.",
 }
-_NUMBERS = re.compile(r"([+-]?\d+(\.\d+)?(e[+-]?\d+)?( to | ± |/|$))+")  # `3.34`, `1.73 to 2.28`, `334/10000`
-_SHORT = 12  # of a hash; the whole of it stands in the file
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """Text, and perhaps the file that it leads to, from the folder of the report."""
-
-    text: str
-    link: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Lines of as many cells as there are columns. `alignment` is `left` or `right` for each column."""
-
-    columns: Sequence[str]
-    lines: Sequence[Sequence[Cell]]
-    alignment: Sequence[str]
-    badges: str = ""  # the column whose words are marked with colour
-    sortable: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A heading; then text, a table, figures, and notes, each of which may be absent."""
-
-    id: str
-    title: str
-    text: Sequence[str] = ()
-    table: Table | None = None
-    figures: Sequence[Picture] = ()
-    notes: Sequence[str] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """All of it. `verdicts` counts each word over the paper's numbers, in the order in which they come."""
-
-    title: str
-    text: Sequence[str]
-    verdicts: Mapping[str, int]
-    sections: Sequence[Section]
 
 
 def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Report:
@@ -83,6 +35,7 @@ def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Repo
         *_digits(found),
         *_stops(found),
         _figures(*pictures.read(folder / scale)),
+        *study.sections(known, folder / scale, scale),
         *map(_sheet, records.sheets(folder / scale)),
         _made(found),
         _traces(found),
@@ -107,22 +60,22 @@ def _runs(found: Sequence[Record]) -> Section:
         "Each run and seed, with Wilson's interval; seconds and images/s are of the training. Where affNIST's accuracy "
         "is in the table above, this is 100 less it. A `+` after a commit: tracked files differed from it."
     )
-    return Section("runs", "Runs", (text,) if lines else ("No run at this scale yet.",), _table(columns, lines))
+    return Section("runs", "Runs", (text,) if lines else ("No run at this scale yet.",), aligned(columns, lines))
 
 
 def _run(record: Record) -> list[Cell]:
     result = record.result
     return [
         *_named(record),
-        Cell(_text(result.test_error_pct)),
+        Cell(text_of(result.test_error_pct)),
         Cell(f"{result.wrong}/{result.examples}"),
-        Cell(f"{_text(result.wilson_low_pct)} to {_text(result.wilson_high_pct)}"),
-        Cell(_text(record.provenance.get("steps_done", result.steps))),
-        Cell(_text(result.train_seconds)),
-        Cell(_text(result.images_per_second)),
+        Cell(f"{text_of(result.wilson_low_pct)} to {text_of(result.wilson_high_pct)}"),
+        Cell(text_of(record.provenance.get("steps_done", result.steps))),
+        Cell(text_of(result.train_seconds)),
+        Cell(text_of(result.images_per_second)),
         Cell(result.device),
-        Cell(result.weights_sha256[:_SHORT]),
-        Cell(result.git_revision[:_SHORT] + ("+" if record.dirty else "")),
+        Cell(short(result.weights_sha256)),
+        Cell(commit(result.git_revision, record.dirty)),
     ]
 
 
@@ -131,8 +84,8 @@ def _digits(found: Sequence[Record]) -> list[Section]:
     lines = [
         [
             *_named(record),
-            Cell(_text(record.result.test_error_pct)),
-            Cell(_text(record.metrics["digit_error_pct"])),
+            Cell(text_of(record.result.test_error_pct)),
+            Cell(text_of(record.metrics["digit_error_pct"])),
             Cell(f"{record.metrics.get('digits_wrong')}/{2 * record.result.examples}"),
         ]
         for record in found
@@ -140,7 +93,7 @@ def _digits(found: Sequence[Record]) -> list[Section]:
     ]
     columns = ("run", "seed", "both right: error %", "per digit: error %", "digits wrong")
     text = "The paper counts a pair as right if both digits are; others publish the share of digits that are wrong."
-    return [Section("digits", "MultiMNIST, digit by digit", (text,), _table(columns, lines))] if lines else []
+    return [Section("digits", "MultiMNIST, digit by digit", (text,), aligned(columns, lines))] if lines else []
 
 
 def _stops(found: Sequence[Record]) -> list[Section]:
@@ -148,11 +101,11 @@ def _stops(found: Sequence[Record]) -> list[Section]:
     lines = [
         [
             *_named(record),
-            Cell(_text(record.metrics["stop_accuracy_pct"])),
-            Cell(_text(record.result.settings.get("stop_pct"))),
-            Cell(_text(record.result.stop_reached)),
-            Cell(_text(record.provenance.get("steps_done", record.result.steps))),
-            Cell(_text(100 - record.result.test_error_pct)),
+            Cell(text_of(record.metrics["stop_accuracy_pct"])),
+            Cell(text_of(record.result.settings.get("stop_pct"))),
+            Cell(text_of(record.result.stop_reached)),
+            Cell(text_of(record.provenance.get("steps_done", record.result.steps))),
+            Cell(text_of(100 - record.result.test_error_pct)),
             Cell("built by the published recipe" if record.result.built else "the published files"),
         ]
         for record in found
@@ -167,7 +120,7 @@ def _stops(found: Sequence[Record]) -> list[Section]:
         "then are the nets compared on affNIST, which they have never seen."
     )
     return (
-        [Section("affnist", "affNIST, and where its training stopped", (text,), _table(columns, lines))]
+        [Section("affnist", "affNIST, and where its training stopped", (text,), aligned(columns, lines))]
         if lines
         else []
     )
@@ -183,7 +136,7 @@ def _sheet(sheet: Sheet) -> Section:
     name = stem.replace("_", " ").replace("-", " ")
     lines = [[Cell(text) for text in line] for line in sheet.lines]
     text = f"As it stands in `{sheet.name.replace('`', '')}`."
-    return Section(f"sheet-{stem}", name[:1].upper() + name[1:], (text,), _table(sheet.columns, lines))
+    return Section(f"sheet-{stem}", name[:1].upper() + name[1:], (text,), aligned(sheet.columns, lines))
 
 
 def _made(found: Sequence[Record]) -> Section:
@@ -192,13 +145,13 @@ def _made(found: Sequence[Record]) -> Section:
     seconds = [record.result.train_seconds for record in found if record.result.train_seconds is not None]
     memory = [record.provenance["peak_memory_mb"] for record in found if "peak_memory_mb" in record.provenance]
     told = [record.provenance for record in found]
-    hashes = {f"{record.provenance.get('data', '')} {record.result.data_sha256[:_SHORT]}" for record in found}
+    hashes = {f"{record.provenance.get('data', '')} {short(record.result.data_sha256)}" for record in found}
     facts = {
         "commit": _counted((record.commit or "none known") + states[record.dirty] for record in found),
         "machine": _counted(record.result.device or "not known" for record in found),
         "training": f"{round(sum(seconds), 1)} s in all ({sum(seconds) / 60:.1f} min)" if seconds else "",
         "most memory": f"{max(memory)} MB" if memory else "",
-        "precision": _counted(_text(record.result.settings.get("precision")) for record in found),
+        "precision": _counted(text_of(record.result.settings.get("precision")) for record in found),
         "versions": _counted(_pairs(entry.get("versions")) for entry in told),
         "switches": _counted(_pairs(entry.get("arithmetic")) or "none set" for entry in told),
         "data (SHA-256)": ", ".join(sorted(hashes)),
@@ -222,27 +175,11 @@ def _traces(found: Sequence[Record]) -> Section:
         "A line of the verdicts is made of the metrics of its run, one file a seed; the paper's numbers and margins "
         "are those of `results/paper.csv`. Settings, commit and machine stand in the provenance."
     )
-    return Section("traces", "Where each number comes from", (text,), _table(("run", "seed", *kinds, "commit"), lines))
+    return Section("traces", "Where each number comes from", (text,), aligned(("run", "seed", *kinds, "commit"), lines))
 
 
 def _named(record: Record) -> list[Cell]:
     return [Cell(record.name, record.paths["metrics"]), Cell(str(record.result.seed))]
-
-
-def _table(columns: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Table:
-    """A table whose columns of numbers are aligned to the right."""
-    alignment = []
-    for index in range(len(columns)):
-        texts = [line[index].text for line in lines if line[index].text]
-        alignment.append("right" if texts and all(map(_NUMBERS.fullmatch, texts)) else "left")
-    return Table(columns, lines, alignment)
-
-
-def _text(value: Any) -> str:
-    """A value of a JSON file; what was divided is shown with at most four decimals, as the files of ours have it."""
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
-    return str(round(value, 4)) if isinstance(value, float) else str(value)
 
 
 def _pairs(entries: Mapping[str, str] | None) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import tabulate
 
-from capsrepro.report.content import Cell, Report, Section, Table
+from capsrepro.report.document import Cell, Report, Section, Table
 from capsrepro.report.pictures import Picture
 
 # An underscore within a word is none to Markdown, so that names keep theirs.

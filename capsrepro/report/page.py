@@ -6,7 +6,7 @@ import re
 import jinja2
 from markupsafe import Markup, escape
 
-from capsrepro.report.content import Report
+from capsrepro.report.document import Report
 from capsrepro.report.pictures import Picture
 
 _MARKS = ((r"`([^`]+)`", r"<code>\1</code>"), (r"\*([^*]+)\*", r"<em>\1</em>"))

@@ -11,8 +11,6 @@ from capsrepro import files
 from capsrepro.errors import Error
 from capsrepro.verdicts import Result
 
-MADE_BY_TABLE = ("table.csv", "runs.csv")
-
 
 @dataclasses.dataclass(frozen=True)
 class Record:
@@ -58,14 +56,12 @@ def read(folder: Path, scale: str, results: Sequence[Result]) -> list[Record]:
 
 
 def sheets(folder: Path) -> list[Sheet]:
-    """The CSV tables that lie in the folder of a scale beside those that `tables.write` makes, by name.
-
-    An empty file is none: a stage of the pipeline cannot depend on a file that is not there at every scale.
+    """The CSV tables in the folder `studies` of a scale, by name: what was tried beside the runs; an empty one is none.
 
     Raises:
         Error: one is not CSV, or a line has not as many values as there are columns.
     """
-    read = [_sheet(path) for path in sorted(folder.glob("*.csv")) if path.name not in MADE_BY_TABLE]
+    read = [_sheet(path) for path in sorted((folder / "studies").glob("*.csv"))]
     return [sheet for sheet in read if sheet.columns]
 
 

@@ -177,10 +177,10 @@ def test_a_history_is_refused_or_has_numbers_in_its_columns(folder: Path, conten
 @often
 @given(damaged(HISTORY, 90))
 def test_a_sheet_of_a_report_is_refused_or_a_table(folder: Path, content: bytes | None) -> None:
-    place = folder / "sheets"
+    place = folder / "studies"
     place.mkdir(exist_ok=True)
     put(place / "more.csv", content)
     with frugal(place / "more.csv"):
-        read = answer("sheet of a report", lambda: records.sheets(place), place / "more.csv")
+        read = answer("sheet of a report", lambda: records.sheets(folder), place / "more.csv")
     for sheet in read if read is not REFUSED else ():
         assert {len(line) for line in sheet.lines} <= {len(sheet.columns)}

@@ -25,11 +25,11 @@ ORDER = """
     verdicts
     data data.matlab data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10
     data.smallnorb data.svhn data.tfrecords data.records data.loading data.pictures
-    recipes.disagreements recipes.trainings recipes.comparison recipes
+    recipes.disagreements recipes.trainings recipes.every_shift recipes.comparison recipes
     devices routing convolution layers losses models checkpoints backups evaluation keeper training provenance
     released.settings released.inputs released.summaries released.training released.evaluation released
     tables scales cards
-    report.records report.pictures report.content report.markdown report.page report
+    report.records report.pictures report.document report.study report.content report.markdown report.page report
     figures figures.drawing figures.data figures.answers figures.reconstructions figures.charts
 """.split()
 

@@ -18,7 +18,8 @@ from capsrepro.data.mnist import Mnist
 from capsrepro.errors import Error
 from capsrepro.recipes import comparison, disagreements, trainings
 from capsrepro.recipes.disagreements import DISAGREEMENTS
-from capsrepro.recipes.trainings import Count, EveryShift
+from capsrepro.recipes.every_shift import EveryShift
+from capsrepro.recipes.trainings import Count
 from experiments import recipes as command
 from tests.conftest import ROOT
 
@@ -33,7 +34,7 @@ DIFFERENCES: dict[str, dict[str, tuple[Any, Any]]] = {
     "multimnist-shift": {"shift": (4, 6)},
     "multimnist-test-shift": {},
     "multimnist-base-shift": {"base_shift": ("per_pair", "per_image")},
-    "multimnist-decay": {"decay_steps": (60, 6)},  # of 900 steps: 15 and 150 periods, as of 300,000
+    "multimnist-decay": {"decay_steps": (87, 9)},  # of 1,300 steps: 15 and 150 periods, as of 300,000
     "multimnist-baseline": {"layers_recipe": (None, "released"), "padding": ("same", "valid")},
     "multimnist-baseline-target": {"loss_recipe": (None, "released")},
     "mnist-shift": {},
@@ -209,7 +210,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def lines() -> dict[str, dict[str, Any]]:
-    table = pandas.read_csv("results/quick/recipes.csv", dtype=str, keep_default_na=False)
+    table = pandas.read_csv("results/quick/studies/recipes/table.csv", dtype=str, keep_default_na=False)
     return {line["disagreement"]: dict(line) for line in table.to_dict("records")}
 
 
@@ -236,7 +237,7 @@ def test_what_was_trained_with_other_settings_must_be_trained_again(trained: lis
 
 def test_a_seed_must_be_on_both_sides_to_count(trained: list[str]) -> None:
     command.main(arguments())
-    Path("results/quick/recipes/mnist-capsnet-r3-seed0.json").unlink()
+    Path("results/quick/studies/recipes/mnist-capsnet-r3-seed0.json").unlink()
     shown = comparison.table(KNOWN, Path("results/quick"), "quick")
     (alone,) = [line for line in shown if line["disagreement"] == "margin-loss-alone"]
     assert (alone["seeds"], alone["paper_wrong"], alone["released_wrong"]) == ("1", "103/10000", "104/10000")
@@ -254,7 +255,10 @@ def test_the_command_must_train_test_and_keep(
     content = command.measure(one, 3, arguments())
     assert content["data"] == "few, every shift"
     assert (content["train_examples"], content["tests"]["as it is"]["examples"]) == (25 * 50, 50)
-    assert trainings.kept(one, Path("results/quick"), 3) == {"as it is": (content["tests"]["as it is"]["wrong"], 50)}
+    kept = trainings.kept(one, Path("results/quick"), 3)
+    assert kept is not None
+    assert kept.counts == {"as it is": (content["tests"]["as it is"]["wrong"], 50)}
+    assert kept.content["weights_sha256"] == content["weights_sha256"]
     assert not list(tmp_path.rglob("*.npz"))  # the backups are removed
 
 
@@ -263,8 +267,10 @@ def test_the_command_must_train_test_and_keep(
 )
 def test_a_damaged_file_is_named(trained: list[str], damage: str) -> None:
     command.main(arguments(seeds=[0]))
-    Path("results/quick/recipes/mnist-capsnet-r3-seed0.json").write_text(damage)
-    with pytest.raises(Error, match="results/quick/recipes/mnist-capsnet-r3-seed0.json: damaged .*delete it") as fault:
+    Path("results/quick/studies/recipes/mnist-capsnet-r3-seed0.json").write_text(damage)
+    with pytest.raises(
+        Error, match="results/quick/studies/recipes/mnist-capsnet-r3-seed0.json: damaged .*delete it"
+    ) as fault:
         command.main(arguments(seeds=[0]))
     assert "\n" not in str(fault.value)
 

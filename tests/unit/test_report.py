@@ -11,11 +11,13 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from capsrepro import params, report, scales, tables
 from capsrepro.errors import Error
+from capsrepro.recipes import disagreements, trainings
 from capsrepro.report import content, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +87,8 @@ def made(folder):
     for name in ("figure3", "figure4", "confusion", "confusion-multimnist", "data-mnist", "something-else"):
         (results / "quick" / "figures" / f"{name}.png").write_bytes(png())
     (results / "quick" / "figures" / "figure3.pdf").write_bytes(b"%PDF")
-    (results / "quick" / "recipes.csv").write_text('setting,error\n"a | <i>b</i> & c",9.5\nd,10.25\n')
+    (results / "quick" / "studies").mkdir()
+    (results / "quick" / "studies" / "tried.csv").write_text('setting,error\n"a | <i>b</i> & c",9.5\nd,10.25\n')
     return results, known
 
 
@@ -267,22 +270,60 @@ def test_what_files_say_must_be_escaped(written):
 
 
 def test_any_other_csv_must_be_shown_as_it_is(written):
-    with open(written[0] / "recipes.csv", newline="") as file:
+    with open(written[0] / "studies" / "tried.csv", newline="") as file:
         expected = list(csv.reader(file))
     for shown in both(written[0]):
-        assert shown["Recipes"] == expected
+        assert shown["Tried"] == expected
+
+
+def test_a_disagreement_must_show_both_sides_and_the_file_of_each_training(written):
+    folder, known = written
+    (row,) = disagreements.chosen(["primary-capsules"])
+    wrong = {(0, 0): 150, (0, 1): 170, (1, 0): 200, (1, 1): 240}  # of side and seed
+    for (side, seed), count in wrong.items():
+        training = trainings.training_of(known, "quick", row.run, row.sides[side])
+        tests = {name: {"wrong": count, "examples": 10_000} for name in training.tests}
+        settings = trainings.as_json(training.settings)
+        origin = {"train_seconds": 8.25, "weights_sha256": "ef" * 32, "git_revision": "4567" * 10, "git_dirty": True}
+        path = training.path(folder, seed)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"tests": tests, "settings": settings, **origin}))
+    text = report.write(known, folder.parent, "quick")[0].read_text()
+    for shown in both(folder):
+        lines = shown["Where paper and released code disagree"]
+        lines = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+        assert list(lines) == [each.what for each in disagreements.DISAGREEMENTS]
+        assert lines[row.what]["seeds"] == "2"
+        assert lines[row.what]["paper: error %"] == "1.60 ± 0.14"
+        assert lines[row.what]["released: error %"] == "2.20 ± 0.28"
+        # Student's with one degree of freedom, 12.706, of -0.5 and -0.7; Newcombe's is narrower.
+        assert lines[row.what]["difference"] == "-0.60"
+        assert lines[row.what]["95 % interval"] == "-1.87 to +0.67"
+        assert lines[row.what]["what it says"] == "quick scale cannot tell"
+        other = {line["what it says"] for what, line in lines.items() if what != row.what}
+        assert other == {"not run", "nothing to compare"}
+        every = shown["Trainings of the disagreements"]
+        assert sorted(line[1:2] + line[3:] for line in every[1:]) == sorted(
+            [str(seed), str(count / 100), f"{count}/10000", "8.25", "ef" * 6, "4567" * 3 + "+"]
+            for (_, seed), count in wrong.items()
+        )
+    links = re.findall(r"\]\((studies/.*?)\)", text)
+    assert len(links) == 4
+    assert all((folder / unquote(link)).is_file() for link in links)
 
 
 def test_an_empty_csv_must_be_left_out(written):
     folder, known = written
-    (folder / "recipes.csv").write_text("")
-    assert "Recipes" not in report.write(known, folder.parent, "quick")[0].read_text()
+    (folder / "studies" / "tried.csv").write_text("")
+    assert "## Tried" not in report.write(known, folder.parent, "quick")[0].read_text()
 
 
 def test_a_csv_with_a_short_line_must_be_refused(written):
     folder, known = written
-    (folder / "recipes.csv").write_text("a,b\n1\n")
-    with pytest.raises(Error, match=re.escape(f"{folder / 'recipes.csv'}, line 2") + ".*expected 2 values, received 1"):
+    (folder / "studies" / "tried.csv").write_text("a,b\n1\n")
+    with pytest.raises(
+        Error, match=re.escape(f"{folder / 'studies' / 'tried.csv'}, line 2") + ".*expected 2 values, received 1"
+    ):
         content.build(known, folder.parent, "quick")
 
 

@@ -68,7 +68,8 @@ def folder(tmp_path_factory):
     shutil.copy(ROOT / "results" / "paper.csv", results)
     for name, size in (("figure3", (2000, 40)), ("figure-a2", (30, 60))):
         (results / "quick" / "figures" / f"{name}.png").write_bytes(picture(*size))
-    (results / "quick" / "recipes.csv").write_text(
+    (results / "quick" / "studies").mkdir()
+    (results / "quick" / "studies" / "tried.csv").write_text(
         f"what,error\n{'endless' * 40},9.5\n{'word ' * 60},10.25\nc,\nd,-3\n"
     )
     report.write(params.read(ROOT / "params.yaml"), results, "quick")
@@ -146,9 +147,9 @@ def test_a_header_must_sort_by_number_up_and_down_and_back(page):
 
 
 def test_numbers_of_other_lengths_signs_and_gaps_must_sort_by_value(page):
-    press(page, "sheet-recipes", 2)
-    assert texts(page, "#sheet-recipes td:nth-child(2)") == ["-3", "9.5", "10.25", ""]
-    assert press(page, "sheet-recipes", 1) == ["ascending", "none"]
+    press(page, "sheet-tried", 2)
+    assert texts(page, "#sheet-tried td:nth-child(2)") == ["-3", "9.5", "10.25", ""]
+    assert press(page, "sheet-tried", 1) == ["ascending", "none"]
 
 
 def test_a_column_must_sort_by_keyboard_alone(page):

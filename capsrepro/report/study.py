@@ -1,0 +1,88 @@
+"""What the report says of the disagreements of paper and released code: both ways of each, and every training."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from capsrepro.params import Params
+from capsrepro.recipes import comparison, trainings
+from capsrepro.recipes.trainings import Kept
+from capsrepro.report.document import Cell, Section, aligned, commit, short, text_of
+
+_COLUMNS: Mapping[str, str] = {
+    "what": "what",
+    "paper": "paper",
+    "released": "released code",
+    "run": "tried on",
+    "seeds": "seeds",
+    "paper_error_pct": "paper: error %",
+    "released_error_pct": "released: error %",
+    "difference": "difference",
+    "interval": "95 % interval",
+    "verdict": "what it says",
+    "limits": "what it leaves open",
+}
+_EXPLAINED = (
+    "On each point one run was trained both ways, all else as that run has it (`python -m experiments.recipes`). The "
+    "difference is the paper's error less the released code's, in points: the mean over the seeds, with an interval "
+    "that spans Student's, of the seeds, and Newcombe's, of the images. Where it holds 0, this scale cannot tell."
+)
+_LISTED = (
+    "One line a seed and test set; runs are named by what was changed in them. Each file holds settings and machine."
+)
+
+
+def sections(known: Params, folder: Path, scale: str) -> list[Section]:
+    """The table of disagreements, and the trainings behind it; nothing if there are none.
+
+    Args:
+        known: the parameter file.
+        folder: that of the scale.
+        scale: its name.
+
+    Raises:
+        Error: the file of a training is damaged.
+    """
+    every = trainings.trainings(known, scale, trainings.possible(known, scale))
+    kept = [
+        (training.name, seed, one) for training in every for seed, one in trainings.every_seed(training, folder).items()
+    ]
+    if not kept:
+        return []
+    lines = [[Cell(line[name]) for name in _COLUMNS] for line in comparison.table(known, folder, scale)]
+    columns = (
+        "run, and what is changed",
+        "seed",
+        "tested on",
+        "error %",
+        "wrong/examples",
+        "seconds",
+        "weights",
+        "commit",
+    )
+    made = [_line(name, seed, test, one, folder) for name, seed, one in kept for test in one.counts]
+    return [
+        Section(
+            "disagreements",
+            "Where paper and released code disagree",
+            (_EXPLAINED,),
+            aligned(tuple(_COLUMNS.values()), lines),
+        ),
+        Section("trainings", "Trainings of the disagreements", (_LISTED,), aligned(columns, made)),
+    ]
+
+
+def _line(name: str, seed: int, test: str, kept: Kept, folder: Path) -> list[Cell]:
+    said: Mapping[str, Any] = kept.content
+    count = kept.counts[test]
+    return [
+        Cell(name, Path(os.path.relpath(kept.path, folder)).as_posix()),
+        Cell(str(seed)),
+        Cell(test),
+        Cell(text_of(count.error_pct)),
+        Cell(f"{count.wrong}/{count.examples}"),
+        Cell(text_of(said.get("train_seconds"))),
+        Cell(short(str(said.get("weights_sha256", "")))),
+        Cell(commit(str(said.get("git_revision", "")), said.get("git_dirty"))),
+    ]
