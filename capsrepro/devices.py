@@ -37,7 +37,7 @@ def has_bfloat16() -> bool:
     """Whether the GPUs, or where there are none the CPU, multiply bfloat16; those that only emulate it are slow."""
     if gpus():
         return min(_capabilities(), default=0) >= AMPERE
-    if keras.backend.backend() == "jax" or not CPUINFO.is_file():  # XLA computes bfloat16 in float32 on CPUs
+    if not CPUINFO.is_file():
         return False
     return not CPU_FLAGS.isdisjoint(CPUINFO.read_text(encoding="utf-8").split())
 

@@ -57,7 +57,6 @@ def sections(known: Params, folder: Path, scale: str) -> list[Section]:
         "tested on",
         "error %",
         "wrong/examples",
-        "seconds",
         "weights",
         "commit",
     )
@@ -82,7 +81,6 @@ def _line(name: str, seed: int, test: str, kept: Kept, folder: Path) -> list[Cel
         Cell(test),
         Cell(text_of(count.error_pct)),
         Cell(f"{count.wrong}/{count.examples}"),
-        Cell(text_of(said.get("train_seconds"))),
         Cell(short(str(said.get("weights_sha256", "")))),
         Cell(commit(str(said.get("git_revision", "")), said.get("git_dirty"))),
     ]

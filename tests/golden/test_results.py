@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tabulate
 
 from capsrepro import paper, params, scales
+from capsrepro.recipes import comparison, trainings
+from capsrepro.recipes.disagreements import DISAGREEMENTS
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "results"
@@ -72,6 +75,36 @@ def test_quick_pairs_are_both_right_more_often_than_not() -> None:
     pairs = ours[(ours["scale"] == "quick") & ours["run"].str.startswith("multimnist-capsnet")]
     assert len(pairs) >= 2
     assert (pairs["wrong"] / pairs["examples"] < 0.5).all()
+
+
+def test_the_committed_disagreements_are_what_their_trainings_say() -> None:
+    """Each point that has two sides was tried with three seeds at least, from commits without changes."""
+    known, folder = params.read(ROOT / "params.yaml"), RESULTS / "quick"
+    table = pd.read_csv(folder / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
+    assert table.to_dict("records") == comparison.table(known, folder, "quick")
+    assert list(table["disagreement"]) == [row.name for row in DISAGREEMENTS]
+    assert (table.loc[table["verdict"] != comparison.NONE, "seeds"].astype(int) >= 3).all()
+    wanted = trainings.trainings(known, "quick", DISAGREEMENTS)
+    kept = [one for training in wanted for one in trainings.every_seed(training, folder).values()]
+    assert len(kept) == len(list((folder / trainings.FOLDER).glob("*.json"))) >= 3 * len(wanted)
+    assert not [one.path for one in kept if one.content["git_dirty"] or len(one.content["git_revision"]) != 40]
+
+
+@pytest.mark.parametrize("scale", ["full", "quick"])
+def test_the_readme_shows_the_committed_table(scale: str) -> None:
+    table = (RESULTS / scale / "table.md").read_text(encoding="utf-8").split("\n\n")[-1].strip()
+    assert table.startswith("| method")
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"copy the table of results/{scale}/table.md"
+
+
+def test_the_readme_shows_the_committed_disagreements() -> None:
+    table = pd.read_csv(RESULTS / "quick" / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
+    errors = ["paper_error_pct", "released_error_pct"]
+    columns = ["what", "paper", "released", *errors, "difference", "interval", "verdict"]
+    tried = table.loc[table["verdict"] != comparison.NONE, columns]
+    headers = ["", "paper", "released code", "paper: error %", "released: error %", "difference", "interval", "says"]
+    shown = tabulate.tabulate(tried.to_numpy().tolist(), headers, "pipe", disable_numparse=True)
+    assert shown in (ROOT / "README.md").read_text(encoding="utf-8"), f"copy this table:\n{shown}"
 
 
 def test_every_row_of_the_paper_is_a_run_at_each_scale() -> None:

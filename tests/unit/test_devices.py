@@ -14,7 +14,6 @@ from capsrepro.params import Run
 
 def cpu(flags: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
-    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     monkeypatch.setattr(devices, "CPUINFO", folder / "cpuinfo")
     (folder / "cpuinfo").write_text(f"model name\t: abacus\nflags\t\t: fpu {flags} rdpid\n")
 
@@ -60,12 +59,6 @@ def test_auto_is_bfloat16_where_the_cpu_has_it(
 ) -> None:
     cpu(flags, tmp_path, monkeypatch)
     assert devices.precision("auto") == expected
-
-
-def test_auto_is_float32_with_jax_on_any_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu("avx512_bf16", tmp_path, monkeypatch)
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert devices.precision("auto") == "float32"
 
 
 def test_a_run_gets_the_precision_and_keeps_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
