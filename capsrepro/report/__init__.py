@@ -1,7 +1,7 @@
 """The report of one scale: report.md, which a forge renders, and report.html, one page that needs nothing beside it.
 
-`records` reads every number with the file that it stands in, `pictures` the figures, `content` puts both into sections
-of text and tables, and `markdown` and `page` write those down.
+`records` reads every number with the file that it stands in, `pictures` the figures; `content`, and `study` for the
+disagreements of paper and released code, put both into sections (`document`), which `markdown` and `page` write down.
 """
 
 from pathlib import Path
