@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> None:
         told = ", ".join(f"{test['wrong']} of {test['examples']} wrong" for test in content["tests"].values())
         seconds = time.perf_counter() - began
         print(f"{number}/{len(missing)} {training.name}, seed {seed}: {told}; {seconds:.0f} s", flush=True)
-    lines = comparison.table(known, folder, arguments.scale)
+    lines = comparison.table(known, arguments.scale, trainings.found(known, folder, arguments.scale))
     path = folder / trainings.FOLDER / "table.csv"
     files.write_text(path, pandas.DataFrame(lines).to_csv(index=False))
     for line in lines:

@@ -2,43 +2,39 @@
 
 import math
 import statistics
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from capsrepro.intervals import student_half, wilson
 from capsrepro.params import Params
 from capsrepro.recipes import trainings
 from capsrepro.recipes.disagreements import DISAGREEMENTS, Disagreement
-from capsrepro.recipes.trainings import Count, Training
+from capsrepro.recipes.trainings import Count, Kept, Training
 
 NONE = "nothing to compare"
 NOT_RUN = "not run"
 
 
-def table(known: Params, folder: Path, scale: str) -> list[dict[str, str]]:
+def table(known: Params, scale: str, found: Mapping[str, Mapping[int, Kept]]) -> list[dict[str, str]]:
     """A line for each disagreement, over all seeds that both sides have a result of; see `line`.
 
     Args:
-        known: the parameter file, whose settings count: what was trained with others does not.
-        folder: that of the scale.
-        scale: its name.
-
-    Raises:
-        Error: a file is damaged.
+        known: the parameter file.
+        scale: which one.
+        found: what is kept of each training, see `trainings.found`.
     """
     lines, possible = [], trainings.possible(known, scale)
     for row in DISAGREEMENTS:
-        sides = row.sides if row in possible else ()
-        counts = [_counts(trainings.training_of(known, scale, row.run, side), folder) for side in sides]
+        sides = [trainings.training_of(known, scale, row.run, side) for side in row.sides if row in possible]
+        counts = [_counts(side, found[side.name]) for side in sides]
         both = sorted(set.intersection(*map(set, counts))) if counts else []
         lines.append(line(row, scale, *([side[seed] for seed in both] for side in counts)))
     return lines
 
 
-def _counts(training: Training, folder: Path) -> dict[int, Count]:
+def _counts(side: Training, kept: Mapping[int, Kept]) -> dict[int, Count]:
     """The count of the one test of a side, by seed."""
-    (test,) = training.tests
-    return {seed: kept.counts[test] for seed, kept in trainings.every_seed(training, folder).items()}
+    (test,) = side.tests
+    return {seed: one.counts[test] for seed, one in kept.items()}
 
 
 def line(row: Disagreement, scale: str, paper: Sequence[Count] = (), released: Sequence[Count] = ()) -> dict[str, str]:

@@ -138,14 +138,25 @@ def kept(training: Training, folder: Path, seed: int) -> Kept | None:
     return None if moved else Kept(path, counts, content)
 
 
-def every_seed(training: Training, folder: Path) -> dict[int, Kept]:
-    """What is kept of a training, by seed.
+def found(known: Params, folder: Path, scale: str) -> dict[str, dict[int, Kept]]:
+    """What is kept of each training that the rows want, by its name and seed; each file is read once.
+
+    Args:
+        known: the parameter file, whose settings count: what was trained with others is not there.
+        folder: that of the scale.
+        scale: its name.
 
     Raises:
         Error: a file is damaged.
     """
-    pattern = re.compile(re.escape(training.name) + r"-seed(\d+)\.json")
     names = sorted(path.name for path in (folder / FOLDER).glob("*.json"))
+    return {
+        training.name: _every_seed(training, folder, names)
+        for training in trainings(known, scale, possible(known, scale))
+    }
+
+
+def _every_seed(training: Training, folder: Path, names: Iterable[str]) -> dict[int, Kept]:
+    pattern = re.compile(re.escape(training.name) + r"-seed(\d+)\.json")
     seeds = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
-    found = {seed: kept(training, folder, seed) for seed in seeds}
-    return {seed: one for seed, one in found.items() if one is not None}
+    return {seed: one for seed in seeds if (one := kept(training, folder, seed)) is not None}

@@ -44,22 +44,12 @@ def sections(known: Params, folder: Path, scale: str) -> list[Section]:
     Raises:
         Error: the file of a training is damaged.
     """
-    every = trainings.trainings(known, scale, trainings.possible(known, scale))
-    kept = [
-        (training.name, seed, one) for training in every for seed, one in trainings.every_seed(training, folder).items()
-    ]
+    found = trainings.found(known, folder, scale)
+    kept = [(name, seed, one) for name, seeds in found.items() for seed, one in seeds.items()]
     if not kept:
         return []
-    lines = [[Cell(line[name]) for name in _COLUMNS] for line in comparison.table(known, folder, scale)]
-    columns = (
-        "run, and what is changed",
-        "seed",
-        "tested on",
-        "error %",
-        "wrong/examples",
-        "weights",
-        "commit",
-    )
+    lines = [[Cell(line[name]) for name in _COLUMNS] for line in comparison.table(known, scale, found)]
+    columns = ("run, and what is changed", "seed", "tested on", "error %", "wrong/examples", "weights", "commit")
     made = [_line(name, seed, test, one, folder) for name, seed, one in kept for test in one.counts]
     return [
         Section(

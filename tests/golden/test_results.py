@@ -81,11 +81,13 @@ def test_the_committed_disagreements_are_what_their_trainings_say() -> None:
     """Each point that has two sides was tried with three seeds at least, from commits without changes."""
     known, folder = params.read(ROOT / "params.yaml"), RESULTS / "quick"
     table = pd.read_csv(folder / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
-    assert table.to_dict("records") == comparison.table(known, folder, "quick")
+    found = trainings.found(known, folder, "quick")
+    assert table.to_dict("records") == comparison.table(known, "quick", found)
     assert list(table["disagreement"]) == [row.name for row in DISAGREEMENTS]
     assert (table.loc[table["verdict"] != comparison.NONE, "seeds"].astype(int) >= 3).all()
     wanted = trainings.trainings(known, "quick", DISAGREEMENTS)
-    kept = [one for training in wanted for one in trainings.every_seed(training, folder).values()]
+    assert set(found) == {training.name for training in wanted}
+    kept = [one for seeds in found.values() for one in seeds.values()]
     assert len(kept) == len(list((folder / trainings.FOLDER).glob("*.json"))) >= 3 * len(wanted)
     assert not [one.path for one in kept if one.content["git_dirty"] or len(one.content["git_revision"]) != 40]
 

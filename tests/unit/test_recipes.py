@@ -238,7 +238,7 @@ def test_what_was_trained_with_other_settings_must_be_trained_again(trained: lis
 def test_a_seed_must_be_on_both_sides_to_count(trained: list[str]) -> None:
     command.main(arguments())
     Path("results/quick/studies/recipes/mnist-capsnet-r3-seed0.json").unlink()
-    shown = comparison.table(KNOWN, Path("results/quick"), "quick")
+    shown = comparison.table(KNOWN, "quick", trainings.found(KNOWN, Path("results/quick"), "quick"))
     (alone,) = [line for line in shown if line["disagreement"] == "margin-loss-alone"]
     assert (alone["seeds"], alone["paper_wrong"], alone["released_wrong"]) == ("1", "103/10000", "104/10000")
 
