@@ -22,7 +22,7 @@ EXAMPLES = 2  # whose results are held against float64
 
 def main(batch: int, repeats: int, sizes: Sequence[int]) -> None:
     """Prints a line for each data set and precision."""
-    from capsrepro.devices import has_bfloat16
+    from capsrepro.network.devices import has_bfloat16
 
     print(f"batch {batch}, best of {repeats}; errors: the largest of outputs and gradients, part of the largest value")
     print(f"{'':12}{'':10}" + "".join(f"{head:>14}" for head in HEADS))
@@ -37,7 +37,7 @@ def row(size: int, precision: str, batch: int, repeats: int) -> list[str]:
     """The figures under HEADS."""
     from keras import ops
 
-    from capsrepro.convolution import convolve
+    from capsrepro.network.convolution import convolve
 
     functions = [three_passes(direct), three_passes(lambda inputs, kernel: convolve(inputs, kernel, STRIDE))]
     arrays = example(size, batch)

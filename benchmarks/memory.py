@@ -12,15 +12,16 @@ BATCH = 100
 def of_training(folder: Path) -> float:
     """10^9 bytes: the full MNIST CapsNet with decoder in float32, batch 128, backups and all."""
     loaded = _loaded()
-    from capsrepro import training
+    from capsrepro.core.params import RunConfig
     from capsrepro.data import mnist
-    from capsrepro.params import Run
+    from capsrepro.network import devices
+    from capsrepro.training import loop
 
-    run = Run("mnist", "capsnet", routing=3, reconstruction=True, steps=8, checkpoint_steps=4)
+    run = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, steps=8, checkpoint_steps=4)
     dataset = mnist.load(folder / "mnist", "train")
-    training.share_gpus()
+    devices.share_gpus()
     with tempfile.TemporaryDirectory() as temporary:
-        training.train(run, dataset, 0, state=Path(temporary), verbose=0)
+        loop.train(run, dataset, 0, state=Path(temporary), verbose=0)
     return _gigabytes("VmHWM") - loaded
 
 
@@ -29,11 +30,11 @@ def of_evaluating(folder: Path) -> float:
     loaded = _loaded()
     import numpy as np
 
-    from capsrepro import evaluation, models
+    from capsrepro.core.params import RunConfig
     from capsrepro.data.cifar10 import Cifar10
-    from capsrepro.params import Run
+    from capsrepro.network import evaluation, models
 
-    run = Run("cifar10", "capsnet", routing=3, leaky=True, padding="same", primary_types=64)
+    run = RunConfig("cifar10", "capsnet", routing=3, leaky=True, padding="same", primary_types=64)
     noise = np.random.Generator(np.random.Philox(0))
     images = noise.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8)
     dataset = Cifar10(images, np.arange(IMAGES) % 10, name="noise", sha256="")

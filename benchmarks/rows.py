@@ -1,4 +1,4 @@
-"""What is measured, under which name, and how a measurement is told: beside its bound, and beside an earlier one."""
+"""The benchmarks by name, and their results as lines, as a table and beside an earlier run."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from benchmarks import memory, startup, training
-from capsrepro import files
-from capsrepro.errors import Error
+from capsrepro.core import files
+from capsrepro.core.errors import Error
 
 NOT_MEASURED = "not measured"
 TOLERANCE = 0.1  # of a ratio: less is noise
@@ -77,8 +77,8 @@ def read(path: Path) -> list[Row]:
         if not all({"name", "value", "unit", "bound", "ratio"} <= row.keys() for row in content):
             raise ValueError("a row lacks a key")
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as fault:
-        told = f"not a benchmark's file ({fault})"
-        raise Error(f"{path}: {told}; write one with `python -m experiments.benchmark --output FILE`") from fault
+        message = f"not a benchmark's file ({fault})"
+        raise Error(f"{path}: {message}; write one with `python -m benchmarks --output FILE`") from fault
     return list(content)
 
 
@@ -95,11 +95,11 @@ def slower(rows: Sequence[Row], before: Sequence[Row]) -> list[str]:
             continue
         worse = old / row["ratio"] if row["unit"].endswith("/s") else row["ratio"] / old
         if worse > 1 + TOLERANCE:
-            lines.append(f"{told(row)}; it was {old:g} of it: {100 * (worse - 1):.0f} % worse")
+            lines.append(f"{line(row)}; it was {old:g} of it: {100 * (worse - 1):.0f} % worse")
     return lines
 
 
-def told(row: Row) -> str:
+def line(row: Row) -> str:
     """A row as a line."""
     if row["ratio"] is None:
         return f"{row['name']}: {row['value']}"

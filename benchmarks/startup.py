@@ -5,6 +5,7 @@ As a script it is `experiments.evaluate`, and says at the end how many of its se
 
 import contextlib
 import os
+import runpy
 import shutil
 import statistics
 import subprocess
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import medians
-from capsrepro import paths
-from experiments import clone
+from capsrepro.core import paths
+from experiments.sweep import clone
 
 ROOT = Path(__file__).parents[1]
 REPEATS = 3
-EVALUATED = paths.Run("full", "mnist-capsnet-r3-recon", 0)
+EVALUATED = paths.RunPaths("full", "mnist-capsnet-r3-recon", 0)
 
 
 def table(folder: Path) -> float:
@@ -41,18 +42,20 @@ def usage(folder: Path) -> float:
 
 def evaluating(folder: Path) -> float:
     """Seconds that an evaluation of the full MNIST CapsNet spends outside of the forward passes."""
-    from capsrepro import checkpoints, models, params
+    from capsrepro.core import params
+    from capsrepro.network import models
+    from capsrepro.network.weights import save_weights
 
     run = params.read(ROOT / "params.yaml").settings(EVALUATED.run, EVALUATED.scale)
     words = [EVALUATED.run, "--scale", EVALUATED.scale]
     words += ["--params", str(ROOT / "params.yaml"), "--data", str(folder.absolute())]
     outside = []
     with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):
-        checkpoints.save_weights(models.build(run, (28, 28, 1)), EVALUATED.weights)
+        save_weights(models.build(run, (28, 28, 1)), EVALUATED.weights)
         for _ in range(REPEATS):
             began = time.perf_counter()
-            told = _call("benchmarks.startup", *words, cwd=Path(temporary))
-            outside.append(time.perf_counter() - began - float(told.split()[-1]))
+            message = _call("benchmarks.startup", *words, cwd=Path(temporary))
+            outside.append(time.perf_counter() - began - float(message.split()[-1]))
     return statistics.median(outside)
 
 
@@ -72,8 +75,6 @@ def _timed() -> None:
     """Evaluates; the first pass, which is compiled, counts as a usual one."""
     import keras
 
-    from experiments import evaluate, run, run_arguments
-
     seconds: list[float] = []
     predict = keras.Model.predict_on_batch
 
@@ -84,7 +85,7 @@ def _timed() -> None:
         return scores
 
     keras.Model.predict_on_batch = timed
-    run(evaluate.main, run_arguments(evaluate.__doc__))
+    runpy.run_module("experiments.evaluate", run_name="__main__")
     print(sum(seconds) - seconds[0] + statistics.median(seconds))
 
 

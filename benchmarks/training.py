@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from benchmarks import medians
 from benchmarks.convolution import SIZES, direct, example, three_passes
-from capsrepro.errors import Error
+from capsrepro.core.errors import Error
 
 BATCH = 128  # as the paper's runs
 STEPS = 4  # of a turn
@@ -24,7 +24,7 @@ def images_per_second(precision: Literal["float32", "mixed_bfloat16"], folder: P
     """
     from keras import backend, ops
 
-    from capsrepro import devices
+    from capsrepro.network import devices
 
     if (found := backend.backend()) != "tensorflow":
         raise Error(f"KERAS_BACKEND: training is measured with tensorflow, not with {found}; set it to that")
@@ -40,17 +40,18 @@ def images_per_second(precision: Literal["float32", "mixed_bfloat16"], folder: P
 
 def training(precision: Literal["float32", "mixed_bfloat16"], folder: Path) -> Callable[[], object]:
     """What trains for `STEPS` steps each time that it is called, as a run of the pipeline does between two backups."""
-    from capsrepro import training
+    from capsrepro.core.params import RunConfig
     from capsrepro.data import mnist
     from capsrepro.data.batches import Stream
-    from capsrepro.params import Run
+    from capsrepro.network import devices
+    from capsrepro.training import loop
 
-    run = Run("mnist", "capsnet", routing=3, reconstruction=True, precision=precision)
+    run = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, precision=precision)
     dataset = mnist.load(folder / "mnist", "train")
-    training.share_gpus()
-    training.make_deterministic(0)
-    model = training.compiled(run, dataset, seed=0)
-    batches = training.Steps(Stream(dataset, BATCH, seed=0), 0, STEPS, decoder=True)
+    devices.share_gpus()
+    loop.make_deterministic(0)
+    model = loop.compiled(run, dataset, seed=0)
+    batches = loop.Steps(Stream(dataset, BATCH, seed=0), 0, STEPS, decoder=True)
     return lambda: model.fit(batches, shuffle=False, verbose=0)
 
 

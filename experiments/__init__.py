@@ -1,4 +1,4 @@
-"""One thin script per stage of the pipeline. `run` turns what a user can mend into one line and exit code 1."""
+"""The commands of the pipeline, one thin script each, and what their command lines share."""
 
 import argparse
 import errno
@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.errors import Error, Stopped
+from capsrepro.core.errors import Error, Stopped
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # when a run asks for them; the others are MNIST or made of it
 
 
-def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parses the command line and calls `main`; what a user can mend is one line and exit code 1."""
+def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1."""
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
@@ -24,8 +24,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except ModuleNotFoundError as fault:
         if str(fault.name).partition(".")[0] not in BACKENDS:
             raise
-        told = f"{fault}; install it, or set KERAS_BACKEND to one that is installed if this command knows others"
-        sys.exit(f"error: {told}")
+        message = f"{fault}; install it, or set KERAS_BACKEND to one that is installed if this command knows others"
+        sys.exit(f"error: {message}")
     except OSError as fault:
         remedy = "free some space and run it again" if fault.errno == errno.ENOSPC else "mend that and run it again"
         sys.exit(f"error: {fault}; {remedy}")

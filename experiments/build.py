@@ -4,8 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-from capsrepro import files
-from experiments import run
+from capsrepro.core import files
+from experiments import run_cli
 
 NAMES = ("affnist", "expanded", "multimnist")
 VERSIONS = {"quick": 1, "full": 32, "paper": 32}  # affNIST's images of a digit; the published set has 32
@@ -48,4 +48,4 @@ if __name__ == "__main__":
     parser.add_argument("--pairs", type=int, default=1, help="MultiMNIST's pairs of a digit, as an index")
     parser.add_argument("--seed", type=int, default=0, help="of maps, places and pairs")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
-    run(main, parser)
+    run_cli(main, parser)

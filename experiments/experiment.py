@@ -5,17 +5,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from capsrepro.errors import Error
-from experiments import at_least, boolean_flag, run
+from capsrepro.core.errors import Error
+from experiments import at_least, boolean_flag, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains, tests a checkpoint or an ensemble, or tests each checkpoint that a training goes on writing."""
-    from capsrepro import training
+    from capsrepro.network import devices
     from capsrepro.released import inputs
     from capsrepro.released.settings import Hparams, settings
 
-    training.share_gpus()
+    devices.share_gpus()
     hparams = Hparams.read(arguments.hparams_override)
     targets = arguments.num_targets
     steps, save_steps = arguments.max_steps, arguments.save_step
@@ -112,4 +112,4 @@ def flags() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, flags())
+    run_cli(main, flags())

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from capsrepro import paths, reasons, sources
-from capsrepro.errors import Error, Unreachable
-from experiments import run
+from capsrepro import sources
+from capsrepro.core import not_run, paths
+from capsrepro.core.errors import Error, Unreachable
+from experiments import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -14,14 +15,14 @@ def main(arguments: argparse.Namespace) -> None:
     bring(arguments.names, arguments.data)
 
 
-def bring_for(where: paths.Run, names: Sequence[str], data: Path) -> None:
+def bring_for(where: paths.RunPaths, names: Sequence[str], data: Path) -> None:
     """Fetches what a run needs; where a source is not to be had, the run's row in the table gets that as its reason."""
     try:
         bring(names, data)
     except Unreachable:  # a full disk, a lock or another content say nothing about the source
-        reasons.write(Path("results"), where.scale, where.run, "source unreachable")
+        not_run.write(Path("results"), where.scale, where.run, "source unreachable")
         raise
-    reasons.write(Path("results"), where.scale, where.run, None)
+    not_run.write(Path("results"), where.scale, where.run, None)
 
 
 def bring(names: Sequence[str], data: Path) -> None:
@@ -49,4 +50,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("names", nargs="+", metavar="NAME", choices=sources.NAMES, help=", ".join(sources.NAMES))
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder in which the folder NAME is made")
-    run(main, parser)
+    run_cli(main, parser)

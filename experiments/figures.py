@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from capsrepro.errors import Error
-from experiments import FETCHED, run
+from capsrepro.core.errors import Error
+from experiments import FETCHED, run_cli
 
 NAMES = ("mnist", "multimnist", "affnist", "expanded", *FETCHED)
 
@@ -39,14 +39,14 @@ def named(text: str) -> str:
 
 def picture(name: str, folder: Path, scale: str) -> Any:
     """One data set, verified, as a matplotlib Figure."""
-    from capsrepro import params
+    from capsrepro.core import params
     from capsrepro.data import loading
     from capsrepro.figures import data as sheets
 
     def load(which: Any, split: loading.Split) -> Any:
         # The paper's shifts; as many pairs as in the built index, so that its pair i is the one that is drawn.
         shift = 4 if which == "multimnist" else 2
-        settings = params.Run(data=which, model="capsnet", shift=shift, test_pairs=1)
+        settings = params.RunConfig(data=which, model="capsnet", shift=shift, test_pairs=1)
         return loading.load(settings, split, folder, scale)
 
     if name == "affnist":
@@ -68,4 +68,4 @@ if __name__ == "__main__":
             "--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets"
         )
         command.add_argument("--results", type=Path, default=Path("results"), help="holds a folder for each scale")
-    run(lambda arguments: arguments.draw(arguments), parser)
+    run_cli(lambda arguments: arguments.draw(arguments), parser)

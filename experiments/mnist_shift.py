@@ -6,8 +6,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from capsrepro.data import batches, mnist, multimnist, records, tfrecords
-from experiments import at_least, boolean_flag, run
+from capsrepro.data import batches, mnist, multimnist
+from capsrepro.released import records, tfrecords
+from experiments import at_least, boolean_flag, run_cli
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
 _DEALING = 2  # what a generator is for; batches has the smaller numbers
@@ -69,4 +70,4 @@ def flags() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, flags())
+    run_cli(main, flags())

@@ -6,8 +6,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from capsrepro.errors import Error
-from experiments import run
+from capsrepro.core.errors import Error
+from experiments import run_cli
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
 FILES = {"3": "figure3", "4": "figure4", "5": "figure5", "a1": "figure-a1", "a2": "figure-a2"}
@@ -39,16 +39,18 @@ def main(arguments: argparse.Namespace) -> None:
 
 def restored(arguments: argparse.Namespace, name: str) -> tuple[Any, Any, Any]:
     """A run's trained network, its test split, one pair for each digit of MultiMNIST, and what it answers on that."""
-    from capsrepro import checkpoints, models, params, training
+    from capsrepro.core import params
     from capsrepro.data import loading
     from capsrepro.figures import answers
+    from capsrepro.network import devices, models
+    from capsrepro.network.weights import load_weights
 
     settings = params.read(arguments.params).settings(name, arguments.scale)
     weights = there(arguments, name, "weights")
-    training.share_gpus()
+    devices.share_gpus()
     dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", arguments.data, arguments.scale)
     model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
-    checkpoints.load_weights(model, weights)
+    load_weights(model, weights)
     return model, dataset, answers.answers(model, dataset)
 
 
@@ -61,9 +63,9 @@ def history(arguments: argparse.Namespace, name: str, *columns: str) -> Any:
 
 def there(arguments: argparse.Namespace, name: str, kind: str) -> Path:
     """A file of a run; an Error that says how to make it."""
-    from capsrepro import paths
+    from capsrepro.core import paths
 
-    path: Path = getattr(paths.Run(arguments.scale, name, arguments.seed), kind)
+    path: Path = getattr(paths.RunPaths(arguments.scale, name, arguments.seed), kind)
     if not path.is_file():
         command = f"python -m experiments.train {name} --scale {arguments.scale} --seed {arguments.seed}"
         raise Error(f"{path}: not there; run `{command}` or add {name} to `rows` and run `dvc repro`")
@@ -77,4 +79,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0, help="of the trainings")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
-    run(main, parser)
+    run_cli(main, parser)

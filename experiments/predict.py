@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tabulate
 
-from capsrepro import params, paths
+from capsrepro.core import params, paths
+from capsrepro.core.errors import Error
 from capsrepro.data import pictures
-from capsrepro.errors import Error
-from experiments import at_least, run
+from experiments import at_least, run_cli
 
 SCALES = ("paper", "full", "quick")
 DRAWN = 80  # pictures at most, eight in a row
@@ -41,15 +41,16 @@ def main(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def answer(read: list[pictures.Picture], settings: Any, weights: Path, output: Path) -> None:
+def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, output: Path) -> None:
     """Prints a line for each picture; draws it above what the decoder makes of the capsule of its digit."""
-    from capsrepro import checkpoints, evaluation, models, training
     from capsrepro.figures import drawing, reconstructions
+    from capsrepro.network import devices, evaluation, models
+    from capsrepro.network.weights import load_weights
 
-    training.share_gpus()
+    devices.share_gpus()
     images = np.stack([one.image for one in read])  # (N, 28, 28, 1)
     model = models.build(settings, pictures.SHAPE)
-    checkpoints.load_weights(model, weights)
+    load_weights(model, weights)
     lengths = evaluation.finite(models.classifier(model).predict(images, 500, verbose=0), str(weights))  # (N, 10)
     digits = lengths.argmax(axis=1)
     lines = [[one.name, digit, *row, one.prepared] for one, digit, row in zip(read, digits, lengths, strict=True)]
@@ -77,4 +78,4 @@ if __name__ == "__main__":
     parser.add_argument("--weights", type=Path, help=f"a file of your own, of the network of --scale ({SCALES[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
-    run(main, parser)
+    run_cli(main, parser)

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from capsrepro import params, paths
-from capsrepro.errors import Error
-from experiments import run, run_arguments
+from capsrepro.core import params, paths
+from capsrepro.core.errors import Error
+from experiments import run_arguments, run_cli
 
 FIRST = 1000  # test images that the quick test of published weights counts over
 MOST_BYTES = 20_000_000  # a repository keeps each version of them
@@ -17,13 +17,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Builds the network, then goes one way or the other."""
     known = params.read(arguments.params)
     settings = known.settings(arguments.run, arguments.scale)
-    where = paths.Run(arguments.scale, arguments.run, arguments.seed)
+    where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
     if settings.data != "mnist" or settings.members > 1:
         raise Error(f"{arguments.run}: only single networks of MNIST are published; choose one of those")
 
-    from capsrepro import models, training
+    from capsrepro.network import devices, models
 
-    training.share_gpus()
+    devices.share_gpus()
     model = models.build(settings, (28, 28, 1))
     if arguments.restore:
         restore(model, where)
@@ -31,20 +31,23 @@ def main(arguments: argparse.Namespace) -> None:
         publish(arguments, known, model, where)
 
 
-def publish(arguments: argparse.Namespace, known: params.Params, model: Any, where: paths.Run) -> None:
+def publish(arguments: argparse.Namespace, known: params.Params, model: Any, where: paths.RunPaths) -> None:
     """Counts wrong test images with the weights as trained and as rounded; if that is the metrics' number, writes."""
-    from capsrepro import cards, checkpoints, evaluation, files
+    from capsrepro.core import files
     from capsrepro.data import loading
+    from capsrepro.evidence import model_card
+    from capsrepro.network import evaluation
+    from capsrepro.network.weights import load_weights, save_weights
 
     measured = files.read_json(where.metrics).get("wrong")
     dataset = loading.load(known.settings(arguments.run, arguments.scale), "test", arguments.data, arguments.scale)
-    checkpoints.load_weights(model, where.weights)
+    load_weights(model, where.weights)
     as_trained = evaluation.evaluate(model, dataset).wrong
     with tempfile.TemporaryDirectory() as folder:
         halved = Path(folder, where.published.name)
-        checkpoints.save_weights(model, halved, half=True)
+        save_weights(model, halved, half=True)
         size, sha256 = halved.stat().st_size, files.sha256(halved)
-        checkpoints.load_weights(model, halved)
+        load_weights(model, halved)
     if size > MOST_BYTES:
         raise Error(f"{where.weights}: {size} bytes in half precision; at most {MOST_BYTES} are committed")
     wrong = evaluation.evaluate(model, dataset).wrong
@@ -55,21 +58,21 @@ def publish(arguments: argparse.Namespace, known: params.Params, model: Any, whe
     first = evaluation.evaluate(model, dataset, examples=FIRST).wrong
     counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": first}
     publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note}
-    card = cards.render(known, Path("results"), where.scale, {where.publication.stem: publication})
-    checkpoints.save_weights(model, where.published, half=True)  # rounded already: the same bytes
+    card = model_card.render(known, Path("results"), where.scale, {where.publication.stem: publication})
+    save_weights(model, where.published, half=True)  # rounded already: the same bytes
     files.write_json(where.publication, publication)
     files.write_text(where.card, card)
     print(f"{where.published}: {size / 1e6:.1f} MB; {where.card}")
 
 
-def restore(model: Any, where: paths.Run) -> None:
+def restore(model: Any, where: paths.RunPaths) -> None:
     """Writes the published weights where training leaves its own: the same bytes each time, which dvc.lock knows."""
-    from capsrepro import checkpoints
+    from capsrepro.network.weights import load_weights, save_weights
 
     if where.weights.exists():
         raise Error(f"{where.weights}: is there already, perhaps not rounded; delete it to restore {where.published}")
-    checkpoints.load_weights(model, where.published)
-    checkpoints.save_weights(model, where.weights)
+    load_weights(model, where.published)
+    save_weights(model, where.weights)
     print(f"{where.weights}: restored from {where.published}")
 
 
@@ -77,4 +80,4 @@ if __name__ == "__main__":
     parser = run_arguments(__doc__)
     parser.add_argument("--restore", action="store_true", help="from the published weights to those of the pipeline")
     parser.add_argument("--note", default="", help="what else the card has to say of the training")
-    run(main, parser)
+    run_cli(main, parser)

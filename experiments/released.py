@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from capsrepro import files, params, paths, sources
-from capsrepro.errors import Error
-from capsrepro.paper import DATA
-from experiments import run
+from capsrepro import sources
+from capsrepro.core import files, params, paths
+from capsrepro.core.errors import Error
+from capsrepro.evidence.paper import DATA
+from experiments import run_cli
 from experiments.fetch import bring_for
 
 SCALE = "released"
@@ -21,16 +22,19 @@ def main(arguments: argparse.Namespace) -> None:
     """Fetches, restores, evaluates and writes; where the archive cannot be had, its row gets the reason."""
     settings = params.read(arguments.params).settings(arguments.run, SCALE)
     archive, pattern, count = PUBLISHED[arguments.run]
-    where = paths.Run(SCALE, arguments.run, 0)
+    where = paths.RunPaths(SCALE, arguments.run, 0)
     bring_for(where, [settings.data, archive], arguments.data)
     folder = sources.unpacked(archive, arguments.data)
     prefixes = find(folder, pattern, count)
 
-    from capsrepro import evaluation, provenance, training
     from capsrepro.data import loading
+    from capsrepro.evidence import results
+    from capsrepro.network import devices, evaluation
+    from capsrepro.network.weights import weights_sha256
     from capsrepro.released.evaluation import restored
+    from capsrepro.training import provenance
 
-    training.share_gpus()
+    devices.share_gpus()
     dataset = loading.load(settings, "test", arguments.data, SCALE)
     model = restored(settings, dataset, prefixes)
     score = evaluation.evaluate(model, dataset)
@@ -41,7 +45,9 @@ def main(arguments: argparse.Namespace) -> None:
         "archive_sha256": folder.name,
     }
     files.write_json(where.provenance, names | known | checkpoints)
-    files.write_json(where.metrics, names | evaluation.metrics(score, settings, model))
+    parameters = model.count_params() // settings.members
+    metrics = results.metrics(settings, score, parameters, weights_sha256(model))
+    files.write_json(where.metrics, names | metrics)
     print(f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} %")
 
 
@@ -62,4 +68,4 @@ if __name__ == "__main__":
     parser.add_argument("run", choices=PUBLISHED, help=", ".join(PUBLISHED))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets and archives go")
-    run(main, parser)
+    run_cli(main, parser)

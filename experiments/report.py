@@ -2,8 +2,9 @@
 
 import argparse
 
-from capsrepro import params, report
-from experiments import run
+from capsrepro import report
+from capsrepro.core import params
+from experiments import run_cli
 from experiments.table import command_line
 
 
@@ -15,4 +16,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, command_line(__doc__))
+    run_cli(main, command_line(__doc__))

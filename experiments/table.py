@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
-from capsrepro import params, scales, tables
-from experiments import run
+from capsrepro.core import params
+from capsrepro.evidence import comparison, tables
+from experiments import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Reads, judges, writes and prints."""
     known = params.read(arguments.params)
-    table, results = scales.assemble(known, arguments.results, arguments.scale, arguments.check)
+    table, results = comparison.load_comparison(known, arguments.results, arguments.scale, arguments.check)
     tables.write(table, results, arguments.results, arguments.scale)
     print(tables.markdown(table, arguments.scale), end="")
 
@@ -30,4 +31,4 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, command_line(__doc__))
+    run_cli(main, command_line(__doc__))

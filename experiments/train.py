@@ -5,30 +5,33 @@ import os
 import sys
 from pathlib import Path
 
-from experiments import FETCHED, run, run_arguments
+from experiments import FETCHED, run_arguments, run_cli
 from experiments.fetch import bring_for
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains and writes the three files, the weights last but for the removal of the backups."""
-    from capsrepro import params, paths
+    from capsrepro.core import params, paths
 
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
-    where = paths.Run(arguments.scale, arguments.run, arguments.seed)
+    where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
 
     import pandas
 
-    from capsrepro import checkpoints, files, models, provenance, training
+    from capsrepro.core import files
     from capsrepro.data import loading
+    from capsrepro.network import devices, models
+    from capsrepro.network.weights import save_weights
+    from capsrepro.training import loop, provenance
 
-    training.share_gpus()
+    devices.share_gpus()
     if settings.data in FETCHED:
         bring_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
     trained = [
-        training.train(
+        loop.train(
             settings,
             dataset,
             arguments.seed * settings.members + member,  # no two members of any seed are the same
@@ -45,12 +48,12 @@ def main(arguments: argparse.Namespace) -> None:
     files.write_json(
         where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts}
     )
-    checkpoints.save_weights(models.ensemble([one.model for one in trained]), where.weights)
+    save_weights(models.ensemble([one.model for one in trained]), where.weights)
     for one in trained:
         one.backups.clear()
-    told = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"
-    print(f"{where.weights}: {told}")
+    message = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"
+    print(f"{where.weights}: {message}")
 
 
 if __name__ == "__main__":
-    run(main, run_arguments(__doc__))
+    run_cli(main, run_arguments(__doc__))

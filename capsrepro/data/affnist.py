@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from capsrepro import files
+from capsrepro.core import files
+from capsrepro.core.errors import Error
 from capsrepro.data import hashing, mnist
 from capsrepro.data.batches import Images, shifted
 from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
 
 Split = Literal["train", "stop", "test"]
 

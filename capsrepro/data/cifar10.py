@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from capsrepro.core.errors import Error
 from capsrepro.data.batches import Batch, InMemory
 from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, flipped, standardised
 from capsrepro.data.mnist import Split
-from capsrepro.errors import Error
 
 FOLDER = "cifar-10-batches-bin"  # in the published archive
 FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}

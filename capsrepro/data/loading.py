@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Literal
 
 from capsrepro import sources
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data import affnist, cifar10, mnist, multimnist, smallnorb, svhn
 from capsrepro.data.batches import Dataset
-from capsrepro.errors import Error
-from capsrepro.params import Run
 
 Split = Literal["train", "stop", "test"]
 
 
-def load(run: Run, split: Split, folder: Path, scale: str) -> Dataset:
+def load(run: RunConfig, split: Split, folder: Path, scale: str) -> Dataset:
     """The split of a run's data set, its files verified.
 
     Args:

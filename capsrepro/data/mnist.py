@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from capsrepro.core.errors import Error
 from capsrepro.data.batches import Batch, InMemory, shifted, unit
-from capsrepro.errors import Error
 
 Split = Literal["train", "test"]
 
@@ -42,6 +42,30 @@ class Mnist(InMemory):
         """The digits, each moved by up to `shift` pixels each way; what is to be drawn moves with it."""
         shifts = generator.integers(-self.shift, self.shift, size=(len(indices), 2), endpoint=True)
         return self._batch(unit(shifted(self.images[indices], shifts)), indices)
+
+
+class EveryShift(Mnist):
+    """MNIST with every digit at every shift, as the released code has it on disk; nothing is drawn in training.
+
+    The released reader shuffles 5,000 of them at a time, in which a digit's copies are neighbours; here all are.
+    """
+
+    @property
+    def _side(self) -> int:
+        return 2 * self.shift + 1
+
+    def __len__(self) -> int:
+        return super().__len__() * self._side**2
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Image i is digit i // 25, at the shift i % 25 of those in order, row shift outer."""
+        digits, places = np.divmod(indices, self._side**2)
+        shifts = np.stack(np.divmod(places, self._side), axis=-1) - self.shift  # (B, 2)
+        return self._batch(unit(shifted(self.images[digits], shifts)), digits)
+
+    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+        """The same: an image of the list has its shift already."""
+        return self.batch(indices)
 
 
 def load(

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from capsrepro import files
+from capsrepro.core import files
+from capsrepro.core.errors import Error
 from capsrepro.data import hashing, mnist
 from capsrepro.data.batches import Batch, Images, shifted, unit
-from capsrepro.errors import Error
 
 BaseShift = Literal["per_pair", "per_image"]
 

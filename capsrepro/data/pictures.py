@@ -10,8 +10,8 @@ from typing import NamedTuple
 import matplotlib.image
 import numpy as np
 
+from capsrepro.core.errors import Error
 from capsrepro.data.batches import unit
-from capsrepro.errors import Error
 
 SIDE = 28
 SHAPE = (SIDE, SIDE, 1)
@@ -25,7 +25,7 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # Pillow knows more formats, and for 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 
-class Picture(NamedTuple):
+class DigitPicture(NamedTuple):
     """One digit as a network of MNIST takes it."""
 
     name: str  # its file; in an IDX file with the number from zero, as in `t10k-images-idx3-ubyte[7]`
@@ -33,7 +33,7 @@ class Picture(NamedTuple):
     prepared: str  # what was done to it
 
 
-def read(path: Path, first: int = 10) -> list[Picture]:
+def read(path: Path, first: int = 10) -> list[DigitPicture]:
     """Reads a PNG or JPEG picture, or the first images of an IDX file, gzipped or not; the name does not matter.
 
     The turn that a camera writes into a JPEG (EXIF) is not applied.
@@ -58,7 +58,7 @@ def read(path: Path, first: int = 10) -> list[Picture]:
     raise Error(f"{path}: neither a PNG or JPEG picture nor an IDX file of images; convert it to PNG")
 
 
-def prepare(grey: np.ndarray, name: str) -> Picture:
+def prepare(grey: np.ndarray, name: str) -> DigitPicture:
     """Makes of a picture what MNIST would have made of it; one that could be MNIST's stays as it is.
 
     The background is the median of the picture's rim. If what is darker stands out more than what is lighter, the
@@ -75,13 +75,13 @@ def prepare(grey: np.ndarray, name: str) -> Picture:
     background = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
     inverted = background - grey.min() > grey.max() - background
     if not inverted and _is_mnist(grey):
-        return Picture(name, grey[..., None].astype(np.float32), "as it is")
+        return DigitPicture(name, grey[..., None].astype(np.float32), "as it is")
     ink = np.maximum(background - grey if inverted else grey - background, 0.0)
     if ink.max() < FAINTEST:
         raise Error(f"{name}: blank, nothing stands out from its background; give a picture with a digit in it")
     ink = np.where(ink < FAINTEST * ink.max(), 0.0, ink)
-    told = "light background: inverted, fitted" if inverted else "fitted"
-    return Picture(name, _placed(_fitted(ink))[..., None].astype(np.float32), told)
+    message = "light background: inverted, fitted" if inverted else "fitted"
+    return DigitPicture(name, _placed(_fitted(ink))[..., None].astype(np.float32), message)
 
 
 def _is_mnist(grey: np.ndarray) -> bool:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from capsrepro.core.errors import Error
 from capsrepro.data.batches import Batch, InMemory
 from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, standardised
 from capsrepro.data.mnist import Split
-from capsrepro.errors import Error
 
 FILES = {
     "train": tuple(f"smallnorb-5x46789x9x18x6x2x96x96-training-{kind}.mat" for kind in ("dat", "cat")),

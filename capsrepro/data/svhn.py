@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from capsrepro.core.errors import Error
 from capsrepro.data.batches import Batch, InMemory, unit
 from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Split
-from capsrepro.errors import Error
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 COUNTS = {"train": 73_257, "test": 26_032}

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from capsrepro import evaluation, models
 from capsrepro.data.batches import Dataset
+from capsrepro.network import evaluation, models
 
 
 class Answers(NamedTuple):

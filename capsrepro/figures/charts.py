@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from capsrepro.errors import Error
+from capsrepro.core.errors import Error
 from capsrepro.figures.answers import Answers, confusions
 from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from capsrepro import files
+from capsrepro.core import files
 
 DPI = 100
 WIDTH = 800  # pixels of a sheet: a forge shows it at this size

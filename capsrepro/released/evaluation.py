@@ -9,14 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from capsrepro import checkpoints, evaluation, files, losses, models, training
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data.batches import Dataset
-from capsrepro.errors import Error
-from capsrepro.evaluation import Score
-from capsrepro.params import Run
+from capsrepro.network import evaluation, losses, models
+from capsrepro.network.evaluation import Score
+from capsrepro.released import checkpoints
 from capsrepro.released.settings import TEST_BATCH
 from capsrepro.released.summaries import Summaries
 from capsrepro.released.training import newest, step_of, tower
+from capsrepro.training import loop
 
 
 def members(checkpoint: str, count: int) -> list[Path]:
@@ -37,7 +40,7 @@ def members(checkpoint: str, count: int) -> list[Path]:
     return complete
 
 
-def restored(run: Run, dataset: Dataset, prefixes: Sequence[Path]) -> keras.Model:
+def restored(run: RunConfig, dataset: Dataset, prefixes: Sequence[Path]) -> keras.Model:
     """The network of a checkpoint, or those of several as one.
 
     Raises:
@@ -52,7 +55,7 @@ def restored(run: Run, dataset: Dataset, prefixes: Sequence[Path]) -> keras.Mode
 
 
 def evaluate(
-    run: Run,
+    run: RunConfig,
     dataset: Dataset,
     prefixes: Sequence[Path],
     *,
@@ -126,11 +129,11 @@ def follow(folder: Path, *, seconds: float, looks: int) -> Iterator[Path]:
 
 
 def _with_losses(
-    run: Run, dataset: Dataset, network: keras.Model, examples: int | None, sums: dict[str, float]
+    run: RunConfig, dataset: Dataset, network: keras.Model, examples: int | None, sums: dict[str, float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """As `evaluation.scored`, for one network, its decoder's work included; adds each loss and count to `sums`."""
     for where, batch in evaluation.batches(dataset, TEST_BATCH, examples):
-        inputs, truths = training.tensors(batch, dataset.classes, decoder=run.reconstruction)
+        inputs, truths = loop.tensors(batch, dataset.classes, decoder=run.reconstruction)
         outputs = network.predict_on_batch(inputs)
         scores = evaluation.finite(outputs["scores"], f"{network.name} on {where}")
         for name, values in _each(run, dataset, outputs, truths).items():
@@ -138,7 +141,7 @@ def _with_losses(
         yield scores, batch.labels
 
 
-def _each(run: Run, dataset: Dataset, outputs: Mapping[str, Any], truths: Mapping[str, Any]) -> dict[str, Any]:
+def _each(run: RunConfig, dataset: Dataset, outputs: Mapping[str, Any], truths: Mapping[str, Any]) -> dict[str, Any]:
     """Losses and counts of each image, under the names that a training logs."""
     truth, scores, digits = truths["scores"], outputs["scores"], dataset.digits
     cost = losses.classification(run.loss, run.recipe_of_loss)(truth, scores)

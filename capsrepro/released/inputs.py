@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from capsrepro.data import cifar10, mnist, multimnist, records, smallnorb
+from capsrepro.core.errors import Error
+from capsrepro.data import cifar10, mnist, multimnist, smallnorb
 from capsrepro.data.batches import Dataset
-from capsrepro.errors import Error
+from capsrepro.released import records
 
 
 def load(dataset: str, data_dir: str, *, train: bool, validate: bool, targets: int) -> Dataset:

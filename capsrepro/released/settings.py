@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Literal, get_args
 
-from capsrepro.errors import Error
-from capsrepro.params import Run
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 
 Model = Literal["capsule", "baseline"]
 Loss = Literal["margin", "softmax", "sigmoid"]
@@ -48,7 +48,7 @@ class Hparams:
         return cls(**values)
 
 
-def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_steps: int) -> Run:
+def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_steps: int) -> RunConfig:
     """The run that the flags ask for, with the recipe `released`.
 
     A baseline's scores are unbounded, and the released code leaves the margin loss, which is for lengths below one, on
@@ -67,8 +67,8 @@ def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_s
     }
     if model == "baseline":
         own: Loss = hparams.loss_type or ("softmax" if targets == 1 else "sigmoid")
-        return Run(model="multimnist_baseline", conv_channels=(512, 256), dense_units=(1024,), loss=own, **shared)
-    return Run(
+        return RunConfig(model="multimnist_baseline", conv_channels=(512, 256), dense_units=(1024,), loss=own, **shared)
+    return RunConfig(
         model="capsnet",
         routing=hparams.routing,
         reconstruction=hparams.remake,

@@ -8,17 +8,20 @@ from typing import Any
 
 import keras
 
-from capsrepro import checkpoints, files, keeper, losses, training
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data.batches import Dataset, Stream
-from capsrepro.errors import Error
-from capsrepro.params import Run
+from capsrepro.network import losses
+from capsrepro.released import checkpoints
 from capsrepro.released.summaries import TOWER, Summaries, viewer
+from capsrepro.training import callback, loop
 
 KEPT = 5  # checkpoints, as TensorFlow 1's Saver keeps by default
 
 
 def train(
-    run: Run,
+    run: RunConfig,
     dataset: Dataset,
     folder: Path,
     *,
@@ -45,14 +48,14 @@ def train(
             no longer finite; the last good checkpoint stays.
     """
     with files.locked(folder, "training"), contextlib.closing(Summaries(folder)) as summaries:
-        training.make_deterministic(seed)
+        loop.make_deterministic(seed)
         with _scope(replicas, run.batch_size):
-            model = training.compiled(run, dataset, seed, metrics(run, dataset))
+            model = loop.compiled(run, dataset, seed, metrics(run, dataset))
             prefix = newest(folder) or start
             first = checkpoints.restore_released(model, prefix) if prefix else 0
         stream = Stream(dataset, run.batch_size, seed)
         saver = Saver(folder, summaries, stream, run, pictures)
-        training.fit(model, stream, run, first, callbacks=[saver], verbose=verbose)
+        loop.fit(model, stream, run, first, callbacks=[saver], verbose=verbose)
     return newest(folder) or saver.save(model, first)
 
 
@@ -67,7 +70,7 @@ def step_of(prefix: Path) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def metrics(run: Run, dataset: Dataset) -> dict[str, list[Any]]:
+def metrics(run: RunConfig, dataset: Dataset) -> dict[str, list[Any]]:
     """What the released code tells of a batch beside the losses: the share almost right, each reconstruction's loss."""
 
     def almost(truth: Any, scores: Any) -> Any:
@@ -89,7 +92,7 @@ def metrics(run: Run, dataset: Dataset) -> dict[str, list[Any]]:
 class Saver(keras.callbacks.Callback):
     """Writes a batch's summaries at every step, and a checkpoint at the end of each interval."""
 
-    def __init__(self, folder: Path, summaries: Summaries, stream: Stream, run: Run, pictures: bool) -> None:
+    def __init__(self, folder: Path, summaries: Summaries, stream: Stream, run: RunConfig, pictures: bool) -> None:
         super().__init__()
         self.folder, self.summaries, self.stream, self.run, self.pictures = folder, summaries, stream, run, pictures
 
@@ -104,18 +107,18 @@ class Saver(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Writes the summaries; the step is the number of updates before this one, as in the released code."""
-        step = keeper.steps_done(self.model) - 1
-        keeper.check_finite(logs["loss"], step, newest(self.folder))
+        step = callback.steps_done(self.model) - 1
+        callback.check_finite(logs["loss"], step, newest(self.folder))
         self.summaries.scalars(step, tower(logs, self.run.batch_size))
         if self.pictures:
-            inputs, truths = training.tensors(
+            inputs, truths = loop.tensors(
                 self.stream.batch(step), self.stream.dataset.classes, decoder=self.run.reconstruction
             )
             self.summaries.pictures(step, self.viewer, inputs, truths)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the checkpoint and removes the oldest."""
-        self.save(self.model, keeper.steps_done(self.model))
+        self.save(self.model, callback.steps_done(self.model))
 
     def save(self, model: keras.Model, step: int) -> Path:
         """Writes `model.ckpt-STEP` and TensorFlow's note of the newest."""
@@ -130,7 +133,7 @@ class Saver(keras.callbacks.Callback):
 
 def tower(logs: dict[str, float], batch_size: int) -> dict[str, float]:
     """A batch's losses and counts, from what Keras logs, under the released code's tags."""
-    values = keeper.named(logs)
+    values = callback.named(logs)
     tags = {
         "total_loss_1": values["loss"],
         "batch_classification_cost": values.get("classification_loss", values["loss"]),

@@ -1,13 +1,13 @@
 """The report of one scale: report.md, which a forge renders, and report.html, one page that needs nothing beside it.
 
-`records` reads every number with the file that it stands in, `pictures` the figures; `content`, and `study` for the
-disagreements of paper and released code, put both into sections (`document`), which `markdown` and `page` write down.
+`records` reads every number with the file that it stands in, `pictures` the figures; `content`, and `ablations` for the
+comparison of paper and released code, put both into sections (`document`), which `markdown` and `page` write down.
 """
 
 from pathlib import Path
 
-from capsrepro import files
-from capsrepro.params import Params
+from capsrepro.core import files
+from capsrepro.core.params import Params
 from capsrepro.report import content, markdown, page
 
 
@@ -18,7 +18,7 @@ def write(known: Params, folder: Path, scale: str, strict: bool = False) -> tupl
         known: the parameter file.
         folder: holds paper.csv and a folder for each scale.
         scale: which one.
-        strict: whether `tables.check` has to pass.
+        strict: whether `results.check` has to pass.
 
     Returns:
         The paths of the two.

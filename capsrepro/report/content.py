@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from capsrepro import scales, tables
-from capsrepro.params import Params
-from capsrepro.report import pictures, records, study
+from capsrepro.core.params import Params
+from capsrepro.evidence import comparison, tables
+from capsrepro.evidence import results as evidence
+from capsrepro.report import ablations, figure_files, run_records
 from capsrepro.report.document import Cell, Report, Section, Table, aligned, commit, short, text_of
-from capsrepro.report.pictures import Picture
-from capsrepro.report.records import Record, Sheet
+from capsrepro.report.figure_files import FigureFile
+from capsrepro.report.run_records import RunRecord, Sheet
 
 PAPER = "Dynamic Routing Between Capsules"
 PURPOSE = "The paper's experiments, run again: its numbers beside ours, and how far they agree."
@@ -24,19 +25,19 @@ SCALES: Mapping[str, str] = {
 
 def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Report:
     """Reads everything of a scale, and the published checkpoints; for arguments and errors see `report.write`."""
-    table, results = scales.assemble(known, folder, scale, strict)
+    table, results = comparison.load_comparison(known, folder, scale, strict)
     order = list(table["id"])  # the paper's; runs that the paper has not come last
     results.sort(key=lambda result: order.index(result.run) if result.run in order else len(order))
-    found = records.read(folder, scale, [*results, *tables.read_results(folder, "released")])
+    found = run_records.read(folder, scale, [*results, *evidence.read(folder, "released")])
     paper = table[~table["id"].duplicated()]  # below: lines of the published checkpoints
     sections = (
         _verdicts(table),
         _runs(found),
         *_digits(found),
         *_stops(found),
-        _figures(*pictures.read(folder / scale)),
-        *study.sections(known, folder / scale, scale),
-        *map(_sheet, records.sheets(folder / scale)),
+        _figures(*figure_files.read(folder / scale)),
+        *ablations.sections(known, folder / scale, scale),
+        *map(_sheet, run_records.sheets(folder / scale)),
         _made(found),
         _traces(found),
     )
@@ -50,7 +51,7 @@ def _verdicts(table: pd.DataFrame) -> Section:
     return Section("verdicts", "Verdicts", table=shown, notes=(tables.UNITS, tables.WORDS))
 
 
-def _runs(found: Sequence[Record]) -> Section:
+def _runs(found: Sequence[RunRecord]) -> Section:
     columns = (
         "run", "seed", "test error %", "wrong/examples", "95 % interval", "steps", "seconds", "images/s", "device",
         "weights", "commit",
@@ -63,7 +64,7 @@ def _runs(found: Sequence[Record]) -> Section:
     return Section("runs", "Runs", (text,) if lines else ("No run at this scale yet.",), aligned(columns, lines))
 
 
-def _run(record: Record) -> list[Cell]:
+def _run(record: RunRecord) -> list[Cell]:
     result = record.result
     return [
         *_named(record),
@@ -79,7 +80,7 @@ def _run(record: Record) -> list[Cell]:
     ]
 
 
-def _digits(found: Sequence[Record]) -> list[Section]:
+def _digits(found: Sequence[RunRecord]) -> list[Section]:
     """The measure that others publish on pairs, beside the paper's."""
     lines = [
         [
@@ -96,7 +97,7 @@ def _digits(found: Sequence[Record]) -> list[Section]:
     return [Section("digits", "MultiMNIST, digit by digit", (text,), aligned(columns, lines))] if lines else []
 
 
-def _stops(found: Sequence[Record]) -> list[Section]:
+def _stops(found: Sequence[RunRecord]) -> list[Section]:
     """Both accuracies of the nets that are tested on affNIST."""
     lines = [
         [
@@ -126,7 +127,7 @@ def _stops(found: Sequence[Record]) -> list[Section]:
     )
 
 
-def _figures(found: Sequence[Picture], missing: Sequence[str]) -> Section:
+def _figures(found: Sequence[FigureFile], missing: Sequence[str]) -> Section:
     absent = f"Not drawn at this scale: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
     return Section("figures", "Figures", figures=found, notes=(absent,) if absent else ())
 
@@ -139,12 +140,12 @@ def _sheet(sheet: Sheet) -> Section:
     return Section(f"sheet-{stem}", name[:1].upper() + name[1:], (text,), aligned(sheet.columns, lines))
 
 
-def _made(found: Sequence[Record]) -> Section:
+def _made(found: Sequence[RunRecord]) -> Section:
     """With which code, on what machine, how long, with what."""
     states = {True: " with changes that are not in it", False: "", None: " (whether changed is not known)"}
     seconds = [record.result.train_seconds for record in found if record.result.train_seconds is not None]
     memory = [record.provenance["peak_memory_mb"] for record in found if "peak_memory_mb" in record.provenance]
-    told = [record.provenance for record in found]
+    message = [record.provenance for record in found]
     hashes = {f"{record.provenance.get('data', '')} {short(record.result.data_sha256)}" for record in found}
     facts = {
         "commit": _counted((record.commit or "none known") + states[record.dirty] for record in found),
@@ -152,8 +153,8 @@ def _made(found: Sequence[Record]) -> Section:
         "training": f"{round(sum(seconds), 1)} s in all ({sum(seconds) / 60:.1f} min)" if seconds else "",
         "most memory": f"{max(memory)} MB" if memory else "",
         "precision": _counted(text_of(record.result.settings.get("precision")) for record in found),
-        "versions": _counted(_pairs(entry.get("versions")) for entry in told),
-        "switches": _counted(_pairs(entry.get("arithmetic")) or "none set" for entry in told),
+        "versions": _counted(_pairs(entry.get("versions")) for entry in message),
+        "switches": _counted(_pairs(entry.get("arithmetic")) or "none set" for entry in message),
         "data (SHA-256)": ", ".join(sorted(hashes)),
     }
     lines = [[Cell(name), Cell(value)] for name, value in facts.items() if value and found]
@@ -163,7 +164,7 @@ def _made(found: Sequence[Record]) -> Section:
     )
 
 
-def _traces(found: Sequence[Record]) -> Section:
+def _traces(found: Sequence[RunRecord]) -> Section:
     """The files that each number stands in."""
     kinds = ("metrics", "provenance", "history")
     lines = [
@@ -178,7 +179,7 @@ def _traces(found: Sequence[Record]) -> Section:
     return Section("traces", "Where each number comes from", (text,), aligned(("run", "seed", *kinds, "commit"), lines))
 
 
-def _named(record: Record) -> list[Cell]:
+def _named(record: RunRecord) -> list[Cell]:
     return [Cell(record.name, record.paths["metrics"]), Cell(str(record.result.seed))]
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from capsrepro.report.pictures import Picture
+from capsrepro.report.figure_files import FigureFile
 
 _NUMBERS = re.compile(r"([+-]?\d+(\.\d+)?(e[+-]?\d+)?( to | ± |/|$))+")  # `3.34`, `1.73 to 2.28`, `334/10000`
 _SHORT = 12  # of a hash; the whole of it stands in the file
@@ -41,7 +41,7 @@ class Section:
     title: str
     text: Sequence[str] = ()
     table: Table | None = None
-    figures: Sequence[Picture] = ()
+    figures: Sequence[FigureFile] = ()
     notes: Sequence[str] = ()
 
 

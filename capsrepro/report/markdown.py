@@ -7,7 +7,7 @@ from urllib.parse import quote
 import tabulate
 
 from capsrepro.report.document import Cell, Report, Section, Table
-from capsrepro.report.pictures import Picture
+from capsrepro.report.figure_files import FigureFile
 
 # An underscore within a word is none to Markdown, so that names keep theirs.
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
@@ -57,7 +57,7 @@ def _cell(cell: Cell) -> str:
     return f"[{escaped(cell.text)}]({quote(cell.link)})" if cell.link else escaped(cell.text)
 
 
-def _picture(picture: Picture) -> Iterator[str]:
+def _picture(picture: FigureFile) -> Iterator[str]:
     yield f"### {escaped(picture.title)}"
     yield f"![{escaped(picture.title)}]({quote(picture.path)})"
     vector = ", ".join(f"[{path.rpartition('.')[2].upper()}]({quote(path)})" for path in picture.vector)

@@ -7,7 +7,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from capsrepro.report.document import Report
-from capsrepro.report.pictures import Picture
+from capsrepro.report.figure_files import FigureFile
 
 _MARKS = ((r"`([^`]+)`", r"<code>\1</code>"), (r"\*([^*]+)\*", r"<em>\1</em>"))
 
@@ -35,7 +35,7 @@ def _marked(text: str) -> Markup:
     return Markup(escaped)  # escaped above
 
 
-def _inlined(picture: Picture) -> str:
+def _inlined(picture: FigureFile) -> str:
     return "data:image/png;base64," + base64.b64encode(picture.content).decode("ascii")
 
 

@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from capsrepro import files
-from capsrepro.errors import Error
+from capsrepro.core import files
+from capsrepro.core.errors import Error
 from capsrepro.sources import archives
 from capsrepro.sources.fetching import Fetch
+from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import ContentError
 from capsrepro.sources.published import SOURCES, Source
-from capsrepro.sources.record import Record
 from capsrepro.sources.web import Patience, Web
 
 __all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch", "unpacked"]
@@ -58,7 +58,7 @@ def fetch(
     place, work = folder / name, folder / ".fetch" / name
     try:
         with files.locked(work, f"fetching {name}"):
-            record = Record(source, place, lock)
+            record = Hashes(source, place, lock)
             if missing := set(record.faults()):
                 Fetch(source, place, work, record, web or Web(), say).bring(missing)
             else:
@@ -111,8 +111,8 @@ def data_sha256(
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _verified(source: Source, name: str, folder: Path, lock: Path) -> Record:
-    record = Record(source, folder / name, lock)
+def _verified(source: Source, name: str, folder: Path, lock: Path) -> Hashes:
+    record = Hashes(source, folder / name, lock)
     for file, fault in record.faults().items():
         raise Error(f"{folder / name / file}: {fault}; run `python -m experiments.fetch {name}`")
     return record

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from capsrepro import files
+from capsrepro.core import files
 from capsrepro.sources.parts import ContentError, File, Package
 
 PIECE = 1 << 20

@@ -7,12 +7,12 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.errors import Error, Unreachable
+from capsrepro.core.errors import Error, Unreachable
 from capsrepro.sources import archives
+from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.mirrors import Folder, Mirror
 from capsrepro.sources.parts import ContentError, MirrorError, Package, as_package
 from capsrepro.sources.published import Source
-from capsrepro.sources.record import Record
 from capsrepro.sources.web import Web
 
 
@@ -32,7 +32,7 @@ class Fetch:
     source: Source
     place: Path
     work: Path
-    record: Record
+    record: Hashes
     web: Web
     say: Callable[[str], None]
 
@@ -62,10 +62,10 @@ class Fetch:
                 self._tidy()
                 return
         lacking = ", ".join(sorted(missing))
-        told = f"{lacking} [{'; '.join(reasons)}]; {self._remedy()}"
+        message = f"{lacking} [{'; '.join(reasons)}]; {self._remedy()}"
         if answers:
-            raise Error(f"{self.place}: no mirror has the right {told}")
-        raise Unreachable(f"{self.place}: no mirror serves {told}")
+            raise Error(f"{self.place}: no mirror has the right {message}")
+        raise Unreachable(f"{self.place}: no mirror serves {message}")
 
     def _take(self, package: Package, mirror: Mirror) -> None:
         """One package from one mirror: downloaded, verified, unpacked, its unpublished hashes recorded."""

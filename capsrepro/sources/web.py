@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from capsrepro import files
+from capsrepro.core import files
 from capsrepro.sources.parts import ContentError, MirrorError, Package
 
 if TYPE_CHECKING:

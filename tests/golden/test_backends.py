@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from capsrepro import keeper, training
+from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.params import Run
+from capsrepro.training import callback, loop
 
 GOLDEN = Path(__file__).parent / "data" / "backends.json"
 MAKER = "tensorflow"
@@ -21,11 +21,11 @@ STEPS = 20
 # In float32. The capsules' convolution is the fast one on a CPU. No dropout, since each backend draws its own. A low
 # rate for the baseline: at 0.001 its loss leaps at first, which made 1e-2 at the end of 1e-7 in the weights.
 RUNS = {
-    "capsnet-r3-recon": Run(
+    "capsnet-r3-recon": RunConfig(
         "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(32,), primary_types=8, dense_units=(64, 128),
         batch_size=16, decay_steps=10,
     ),
-    "baseline": Run(
+    "baseline": RunConfig(
         "mnist", "mnist_baseline", recipe="paper", loss="softmax", padding="same", dropout=0.0,
         conv_channels=(16, 16, 16), dense_units=(64, 32), batch_size=32, decay_steps=10, learning_rate=0.0001,
     ),
@@ -45,17 +45,17 @@ def fill(model: keras.Model) -> None:
             variable.assign(np.float32(deviation * np.sqrt(12) * (uniform - 0.5)))
 
 
-def losses(run: Run, images: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
+def losses(run: RunConfig, images: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
     """The total loss of each step and its parts, digits in their order and unshifted."""
     data = Mnist(images, labels, name="mnist-test", sha256="")
-    model = training.compiled(run, data, seed=0)
+    model = loop.compiled(run, data, seed=0)
     fill(model)
     found: dict[str, list[float]] = {}
     for step in range(STEPS):
         batch = data.batch(np.arange(step * run.batch_size, (step + 1) * run.batch_size))
         model.reset_metrics()  # otherwise the loss is the mean over the steps so far
-        logs = model.train_on_batch(*training.tensors(batch, 10, decoder=run.reconstruction), return_dict=True)
-        for name, value in keeper.named(logs).items():
+        logs = model.train_on_batch(*loop.tensors(batch, 10, decoder=run.reconstruction), return_dict=True)
+        for name, value in callback.named(logs).items():
             if name.endswith("loss"):
                 found.setdefault(name, []).append(value)
     return found

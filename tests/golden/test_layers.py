@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from capsrepro import layers, losses, models, routing
-from capsrepro.params import Run
-from tests.golden.gradients import with_gradients
+from capsrepro.core.params import RunConfig
+from capsrepro.network import layers, losses, models, routing
+from tests.support.gradients import with_gradients
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "layers.json").read_text())
@@ -48,7 +48,7 @@ def test_routing_and_its_gradients(case: str) -> None:
         flat = ops.reshape(ops.transpose(places, (0, 4, 2, 1, 3)), (-1, classes, inputs, atoms))
         bias = ops.transpose(ops.reshape(biases, (classes, atoms, -1)), (2, 0, 1))
         bias = ops.tile(bias, (batch, 1, 1))  # (batch * places, C, D)
-        capsules = routing.route(flat, bias, arguments["num_routing"], arguments["leaky"])
+        capsules = routing.route(routing.StoredVotes(flat), bias, arguments["num_routing"], arguments["leaky"])
         ours = ops.transpose(ops.reshape(capsules, (batch, -1, classes, atoms)), (0, 2, 3, 1))
         return ops.reshape(ours, (batch, classes, atoms, *grid))
 
@@ -85,7 +85,7 @@ def test_margin_loss_and_its_gradient_on_the_margins_too(case: str) -> None:
 
 def test_decoder_and_reconstruction_loss_and_their_gradients() -> None:
     about = CASES["reconstruction"]
-    run = Run("mnist", "capsnet", routing=3, dense_units=tuple(about["layer_sizes"]))
+    run = RunConfig("mnist", "capsnet", routing=3, dense_units=tuple(about["layer_sizes"]))
     image, mask = GOLDEN["reconstruction/in/image"], GOLDEN["reconstruction/in/mask"]
     decoder = models.decoder(run, image.shape[1:], seed=0)
     decoder.build((None, 1, GOLDEN["reconstruction/in/emb"][0].size))
@@ -145,29 +145,29 @@ def test_digit_capsules_and_their_gradients() -> None:
 
 @pytest.mark.parametrize("case", [name for name in CASES if name.startswith("convslim")])
 def test_convolutional_capsules_and_their_gradients(case: str) -> None:
-    """Several input types, strides, paddings, leaky or not. The released layout is [batch, type, atom, row, column]."""
-    about, down = CASES[case], (0, 3, 4, 1, 2)
-    layer = layers.ConvolutionalCapsules(
-        about["output_dim"],
-        about["output_atoms"],
-        about["kernel_size"],
-        about["stride"],
-        about["padding"].lower(),
-        about["num_routing"],
-        about["leaky"],
-    )
-    x = GOLDEN[f"{case}/in/x"].transpose(down)
-    layer.build(x.shape)
-    layer.kernel.assign(GOLDEN[f"{case}/var/cc/weights_1"])
-    layer.bias.assign(GOLDEN[f"{case}/var/cc/biases_1"][:, :, 0, 0])
-    y, (of_x, of_kernel, of_bias) = with_gradients(
-        layer, x, cotangent=GOLDEN[f"{case}/cotangent"].transpose(down), variables=[layer.kernel, layer.bias]
-    )
-    assert layer.compute_output_shape(x.shape) == y.shape
-    close(np.transpose(y, (0, 3, 4, 1, 2)), f"{case}/out/act", 1e-5)
-    close(np.transpose(of_x, (0, 3, 4, 1, 2)), f"{case}/grad/x", 1e-4)
-    close(of_kernel, f"{case}/grad/var/cc/weights_1", 1e-4)
-    close(of_bias[:, :, None, None], f"{case}/grad/var/cc/biases_1", 1e-4)
+    """Votes by a convolution that all input types share, routed place by place; [batch, type, atom, row, column].
+
+    No network of the paper has such a layer, but for the primary capsules with their one input type.
+    """
+    about = CASES[case]
+    types, atoms = about["output_dim"], about["output_atoms"]
+    given = [GOLDEN[f"{case}/{name}"] for name in ("in/x", "var/cc/weights_1", "var/cc/biases_1")]
+    batch, below, atoms_in, *size = given[0].shape
+
+    def routed(x: Any, kernel: Any, biases: Any) -> Any:
+        apart = ops.transpose(ops.reshape(x, (batch * below, atoms_in, *size)), (0, 2, 3, 1))
+        grid = ops.conv(apart, kernel, strides=about["stride"], padding=about["padding"].lower())
+        _, height, width, _ = grid.shape
+        votes = ops.reshape(grid, (batch, below, height, width, types, atoms))
+        votes = ops.reshape(ops.transpose(votes, (0, 2, 3, 4, 1, 5)), (-1, types, below, atoms))
+        bias = biases[:, :, 0, 0]
+        capsules = routing.route(routing.StoredVotes(votes), bias, about["num_routing"], about["leaky"])
+        return ops.transpose(ops.reshape(capsules, (batch, height, width, types, atoms)), (0, 3, 4, 1, 2))
+
+    y, gradients = with_gradients(routed, *given, cotangent=GOLDEN[f"{case}/cotangent"])
+    close(y, f"{case}/out/act", 1e-5)
+    for gradient, name in zip(gradients, ("x", "var/cc/weights_1", "var/cc/biases_1"), strict=True):
+        close(gradient, f"{case}/grad/{name}", 1e-4)
 
 
 @pytest.mark.parametrize("case", EVALUATION)

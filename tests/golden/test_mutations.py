@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from keras import ops
 
-from capsrepro import layers, losses, models, routing
 from capsrepro.data import mnist
+from capsrepro.network import layers, losses, models, routing
 from tests.golden import test_layers, test_networks, test_trained
 
 pytestmark = pytest.mark.slow
 
 Digits = test_trained.Digits
-SQUASH, ITERATE, SHIFTED = routing.squash, routing._iterate, mnist.shifted
+SQUASH, PASSES, SHIFTED = routing.squash, routing.passes, mnist.shifted
 MARGIN, RECONSTRUCTION = losses.margin_loss, losses.reconstruction_loss
 FULL_WIDTH = next(folder for folder in test_networks.FOLDERS if folder.name == "capsnet_mnist")
 
@@ -58,9 +58,13 @@ def without_root(s: Any, axis: int = -1) -> Any:
     return s * (squared / (1.0 + squared))
 
 
-def fewer_passes(total: Any, agreement: Any, bias: Any, classes: int, iterations: int, *rest: Any, **axis: Any) -> Any:
-    """Routing of 3 iterations that makes 2."""
-    return ITERATE(total, agreement, bias, classes, max(1, iterations - 1), *rest, **axis)
+def fewer_passes(votes: Any, bias: Any, leaky: bool = False) -> Any:
+    """Routing of 3 iterations that makes 2: the first counts twice."""
+    passes = PASSES(votes, bias, leaky)
+    first = next(passes)
+    yield first
+    yield first
+    yield from passes
 
 
 def routed_twice(classes: int, atoms: int, iterations: int, leaky: bool, **named: Any) -> layers.DigitCapsules:
@@ -92,7 +96,7 @@ MUTATIONS: dict[str, tuple[list[tuple[Any, str, Any]], list[str]]] = {
         squashed_by(lambda s, axis=-1: SQUASH(s, axis=axis - 1)),
         ["squash", "routing", "network", "activations"],
     ),
-    "routing: a pass too few": ([(routing, "_iterate", fewer_passes)], ["routing", "network", "activations"]),
+    "routing: a pass too few": ([(routing, "passes", fewer_passes)], ["routing", "network", "activations"]),
     "routing: a setting of 3 is 2": ([(models, "DigitCapsules", routed_twice)], ["network", "activations"]),
     "mask: every capsule": ([(models.Mask, "call", all_capsules)], ["decoder", "network", "activations"]),
     "mask: the predicted class": ([(models.Mask, "call", longest_capsule)], ["decoder", "network", "activations"]),

@@ -16,11 +16,13 @@ import keras
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, evaluation, losses, models, training
+from capsrepro.core.params import RunConfig
 from capsrepro.data.batches import Batch, unit
 from capsrepro.data.mnist import Mnist
-from capsrepro.params import Run
-from tests.golden.gradients import with_gradients
+from capsrepro.network import evaluation, losses, models
+from capsrepro.released import checkpoints
+from capsrepro.training import loop
+from tests.support.gradients import with_gradients
 
 OWN = os.environ.get("CAPSREPRO_CHECKPOINTS")
 FOLDERS = sorted(
@@ -41,17 +43,19 @@ def drawn(entry: dict[str, Any]) -> np.ndarray:
     return value
 
 
-def settings(about: dict[str, Any]) -> Run:
+def settings(about: dict[str, Any]) -> RunConfig:
     """The run of a case's hyperparameters."""
     hparams = about["hparams"]
     shared = {"padding": hparams["padding"].lower(), "loss": hparams["loss_type"]}
     shared |= {name: hparams[name] for name in ("learning_rate", "decay_rate", "decay_steps")}
     if about["model"] == "baseline":
         channels = about.get("channels_override") or [512, 256]
-        return Run("mnist", "multimnist_baseline", conv_channels=tuple(channels[-2:]), dense_units=(1024,), **shared)
+        return RunConfig(
+            "mnist", "multimnist_baseline", conv_channels=tuple(channels[-2:]), dense_units=(1024,), **shared
+        )
     shared |= {name: hparams[name] for name in ("routing", "leaky")}
     shared |= {"primary_types": hparams["num_prime_capsules"], "reconstruction": hparams["remake"]}
-    return Run("mnist", "capsnet", **shared)
+    return RunConfig("mnist", "capsnet", **shared)
 
 
 class Case:
@@ -66,10 +70,10 @@ class Case:
             images, labels = unit(self.golden["in/images_u8"])[..., None], self.golden["in/label"]
         else:
             images, labels = self.golden["in/images"], self.golden["in/labels"].argmax(axis=1)
-        self.model = training.compiled(self.run, Mnist(images, labels, name=folder.name, sha256=""), 0)
+        self.model = loop.compiled(self.run, Mnist(images, labels, name=folder.name, sha256=""), 0)
         self.variables = checkpoints._released_variables(self.model)
         self.restore()
-        self.inputs, self.truths = training.tensors(
+        self.inputs, self.truths = loop.tensors(
             Batch(images, labels[:, None], images[:, None]), 10, decoder=self.run.reconstruction
         )
 
@@ -174,7 +178,7 @@ def test_the_published_mnist_checkpoint_classifies_as_the_paper_says(digits: tup
     prefixes = [path for path in found if not (path.parent / "case.json").exists()]
     if not prefixes:
         pytest.skip(f"{OWN} holds no mnist*/model.ckpt-*.index")
-    run = Run("mnist", "capsnet", routing=3, reconstruction=True)
+    run = RunConfig("mnist", "capsnet", routing=3, reconstruction=True)
     pytest.importorskip("tensorflow", reason="TensorFlow reads the published checkpoints and is not installed")
     for prefix in prefixes:
         model = models.build(run, (28, 28, 1))

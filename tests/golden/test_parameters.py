@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import checkpoints, models, params
-from capsrepro.params import Run
+from capsrepro.core import params
+from capsrepro.core.params import RunConfig
+from capsrepro.network import models
+from capsrepro.released import checkpoints
 
 RELEASED = json.loads((Path(__file__).parent / "data" / "param_counts.json").read_text())
 
 
-def released(name: str) -> tuple[Run, dict]:
+def released(name: str) -> tuple[RunConfig, dict]:
     """The run, and the sizes, that a name such as `caps_p32_36_2targets_remake` stands for."""
     depth = {"cifar": 3, "norb": 2, "24x3": 3}
     channels = next((count for word, count in depth.items() if word in name), 1)
@@ -23,11 +25,11 @@ def released(name: str) -> tuple[Run, dict]:
     padding = "same" if "same" in name else "valid"
     sizes = {"image_shape": (size, size, channels), "digits": digits, "classes": 5 if "norb" in name else 10}
     if name.startswith("conv"):
-        run = Run("mnist", "multimnist_baseline", padding=padding, conv_channels=(512, 256), dense_units=(1024,))
+        run = RunConfig("mnist", "multimnist_baseline", padding=padding, conv_channels=(512, 256), dense_units=(1024,))
         return run, sizes
     types = int(re.findall(r"_p(\d+)", name)[0])
     decoder = "noremake" not in name
-    run = Run(
+    run = RunConfig(
         "mnist",
         "capsnet",
         routing=3,

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 import yaml
 
-from capsrepro import cards, checkpoints, evaluation, files, models, params, paths
+from capsrepro.core import files, params, paths
 from capsrepro.data.mnist import Mnist
+from capsrepro.evidence import model_card
+from capsrepro.network import evaluation, models
+from capsrepro.network.weights import load_weights
 from experiments import publish
-from tests.conftest import ROOT
+from tests.support.digits import ROOT
 
 RESULTS = ROOT / "results"
 PUBLISHED = sorted(RESULTS.glob("*/weights/*.weights.h5"))
@@ -27,17 +30,17 @@ Digits = tuple[np.ndarray, np.ndarray]
 each = pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.relative_to(RESULTS).as_posix())
 
 
-def where(path: Path) -> paths.Run:
+def where(path: Path) -> paths.RunPaths:
     """Whose weights they are; the paths of it are relative to the root of the project."""
     run, _, seed = path.name.removesuffix(".weights.h5").rpartition("-seed")
-    return paths.Run(path.parents[1].name, run, int(seed))
+    return paths.RunPaths(path.parents[1].name, run, int(seed))
 
 
 @functools.cache
 def restored(path: Path) -> keras.Model:
     place = where(path)
     model = models.build(params.read(ROOT / "params.yaml").settings(place.run, place.scale), (28, 28, 1))
-    checkpoints.load_weights(model, path)
+    load_weights(model, path)
     return model
 
 
@@ -56,11 +59,11 @@ def test_weights_and_recounts_are_pairs() -> None:
 
 @each
 def test_the_file_is_the_one_that_was_counted(path: Path) -> None:
-    told = recount(path)
-    assert set(told) == {"wrong", f"wrong_of_first_{publish.FIRST}", "bytes", "sha256", "note"}
-    assert told["bytes"] == path.stat().st_size <= publish.MOST_BYTES
-    assert told["sha256"] == files.sha256(path)
-    assert told["wrong"] == json.loads((ROOT / where(path).metrics).read_text())["wrong"]
+    message = recount(path)
+    assert set(message) == {"wrong", f"wrong_of_first_{publish.FIRST}", "bytes", "sha256", "note"}
+    assert message["bytes"] == path.stat().st_size <= publish.MOST_BYTES
+    assert message["sha256"] == files.sha256(path)
+    assert message["wrong"] == json.loads((ROOT / where(path).metrics).read_text())["wrong"]
 
 
 @each
@@ -68,7 +71,7 @@ def test_the_card_says_what_the_files_say(path: Path) -> None:
     """If not, `python -m experiments.publish` writes it anew; it needs the weights that `--restore` brings back."""
     known = params.read(ROOT / "params.yaml")
     place = where(path)
-    assert (ROOT / place.card).read_text() == cards.render(known, RESULTS, place.scale)
+    assert (ROOT / place.card).read_text() == model_card.render(known, RESULTS, place.scale)
 
 
 @each

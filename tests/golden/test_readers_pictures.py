@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from capsrepro.data import cifar10, smallnorb
-from tests.conftest import needs_tensorflow
+from tests.support.digits import needs_tensorflow
 
 RELEASED = Path(__file__).parent / "data" / "released"
 GOLDEN = np.load(RELEASED / "readers.npz")

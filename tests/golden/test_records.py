@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsrepro.data import records
-from tests.conftest import needs_tensorflow
+from capsrepro.released import records
+from tests.support.digits import needs_tensorflow
 
 DATA = Path(__file__).parent / "data" / "released"
 READERS = np.load(DATA / "readers.npz")

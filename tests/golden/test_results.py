@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import tabulate
 
-from capsrepro import paper, params, scales
-from capsrepro.recipes import comparison, trainings
-from capsrepro.recipes.disagreements import DISAGREEMENTS
-from tests.conftest import ROOT
+from capsrepro.ablations import comparison, trainings
+from capsrepro.ablations.cases import CASES
+from capsrepro.core import params
+from capsrepro.evidence import paper
+from capsrepro.evidence.comparison import load_comparison
+from tests.support.digits import ROOT
 
 RESULTS = ROOT / "results"
 GOLDEN = Path(__file__).parent / "data" / "results.csv"
@@ -63,7 +65,7 @@ def test_committed_results_are_the_goldens(request: pytest.FixtureRequest) -> No
 @pytest.mark.parametrize("scale", ["full", "paper"])
 def test_no_committed_result_of_the_true_architectures_misses_the_paper(scale: str) -> None:
     """`reproduced`, `better`, `inconclusive`, or no result yet; a miss has to be declared as a known one."""
-    table, _ = scales.assemble(params.read(ROOT / "params.yaml"), RESULTS, scale)
+    table, _ = load_comparison(params.read(ROOT / "params.yaml"), RESULTS, scale)
     known_misses: set[str] = set()
     missed = set(table.loc[table["verdict"] == "missed", "id"])
     assert missed == known_misses
@@ -77,15 +79,15 @@ def test_quick_pairs_are_both_right_more_often_than_not() -> None:
     assert (pairs["wrong"] / pairs["examples"] < 0.5).all()
 
 
-def test_the_committed_disagreements_are_what_their_trainings_say() -> None:
+def test_the_committed_ablations_are_what_their_trainings_say() -> None:
     """Each point that has two sides was tried with three seeds at least, from commits without changes."""
     known, folder = params.read(ROOT / "params.yaml"), RESULTS / "quick"
     table = pd.read_csv(folder / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
     found = trainings.found(known, folder, "quick")
     assert table.to_dict("records") == comparison.table(known, "quick", found)
-    assert list(table["disagreement"]) == [row.name for row in DISAGREEMENTS]
+    assert list(table["ablation"]) == [case.name for case in CASES]
     assert (table.loc[table["verdict"] != comparison.NONE, "seeds"].astype(int) >= 3).all()
-    wanted = trainings.trainings(known, "quick", DISAGREEMENTS)
+    wanted = trainings.trainings(known, "quick", CASES)
     assert set(found) == {training.name for training in wanted}
     kept = [one for seeds in found.values() for one in seeds.values()]
     assert len(kept) == len(list((folder / trainings.FOLDER).glob("*.json"))) >= 3 * len(wanted)
@@ -99,7 +101,7 @@ def test_the_readme_shows_the_committed_table(scale: str) -> None:
     assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"copy the table of results/{scale}/table.md"
 
 
-def test_the_readme_shows_the_committed_disagreements() -> None:
+def test_the_readme_shows_the_committed_ablations() -> None:
     table = pd.read_csv(RESULTS / "quick" / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
     errors = ["paper_error_pct", "released_error_pct"]
     columns = ["what", "paper", "released", *errors, "difference", "interval", "verdict"]

@@ -14,9 +14,12 @@ import keras
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, evaluation, files, models, params, training
+from capsrepro.core import files, params
 from capsrepro.data.batches import Stream
 from capsrepro.data.mnist import Mnist
+from capsrepro.network import evaluation, models
+from capsrepro.network.weights import load_weights
+from capsrepro.training import loop
 from tests.golden.test_built import checksum
 
 FOLDER = Path(__file__).parent / "data" / "trained"
@@ -33,7 +36,7 @@ PIXELS = [(row, column) for row in (9, 14, 18) for column in (12, 16)]
 Digits = tuple[np.ndarray, np.ndarray]
 
 
-def settings() -> params.Run:
+def settings() -> params.RunConfig:
     return params.read(FOLDER / "params.yaml").settings(RUN, SCALE)
 
 
@@ -43,14 +46,14 @@ def dataset(digits: Digits) -> Mnist:
 
 def restored() -> keras.Model:
     model = models.build(settings(), (28, 28, 1))
-    checkpoints.load_weights(model, WEIGHTS)
+    load_weights(model, WEIGHTS)
     return model
 
 
 def activations(digits: Digits) -> dict[str, list[float]]:
     """32 numbers: ten class lengths, the sixteen atoms of a true class, six reconstructed pixels."""
     model, data = restored(), dataset(digits)
-    inputs, _ = training.tensors(data.batch(np.array([LENGTHS_OF, ATOMS_OF, DRAWN])), data.classes, decoder=True)
+    inputs, _ = loop.tensors(data.batch(np.array([LENGTHS_OF, ATOMS_OF, DRAWN])), data.classes, decoder=True)
     inner = {"capsules": model.get_layer("digit_capsules").output, **model.output}
     found = {name: np.asarray(value) for name, value in keras.Model(model.input, inner)(inputs).items()}
     pixels = found["reconstruction"].reshape(3, 28, 28)[2]
@@ -121,25 +124,28 @@ def test_first_training_batch_is_the_stored_one(digits: Digits, golden: dict[str
 
 
 def test_weights_are_those_that_the_provenance_tells_of() -> None:
-    told = json.loads(PROVENANCE.read_text())
-    assert told["weights"] == {"bytes": WEIGHTS.stat().st_size, "sha256": files.sha256(WEIGHTS)}
-    assert told["weights"]["bytes"] <= MOST_BYTES
+    message = json.loads(PROVENANCE.read_text())
+    assert message["weights"] == {"bytes": WEIGHTS.stat().st_size, "sha256": files.sha256(WEIGHTS)}
+    assert message["weights"]["bytes"] <= MOST_BYTES
 
 
 def test_provenance_names_command_commit_seed_and_machine() -> None:
-    told = json.loads(PROVENANCE.read_text())
-    assert (told["run"], told["scale"], told["seed"], told["git_dirty"]) == (RUN, SCALE, 0, False)
-    assert re.fullmatch("[0-9a-f]{40}", told["git_revision"])
-    assert told["device"]
+    message = json.loads(PROVENANCE.read_text())
+    assert (message["run"], message["scale"], message["seed"], message["git_dirty"]) == (RUN, SCALE, 0, False)
+    assert re.fullmatch("[0-9a-f]{40}", message["git_revision"])
+    assert message["device"]
     command = (
         f"python -m experiments.train {RUN} --scale {SCALE} --seed 0 --params tests/golden/data/trained/params.yaml"
     )
-    assert told["command"] == command
+    assert message["command"] == command
     assert command in (FOLDER / "params.yaml").read_text()
 
 
 def test_the_parameter_file_holds_the_settings_of_the_training() -> None:
     """A setting that is newer than the weights has its default, or is not what they were trained with."""
-    now, told = json.loads(json.dumps(dataclasses.asdict(settings()))), json.loads(PROVENANCE.read_text())["settings"]
-    defaults = {field.name: field.default for field in dataclasses.fields(params.Run)}
-    assert {**{name: defaults[name] for name in now.keys() - told.keys()}, **told} == now
+    now, message = (
+        settings().as_json(),
+        json.loads(PROVENANCE.read_text())["settings"],
+    )
+    defaults = {field.name: field.default for field in dataclasses.fields(params.RunConfig)}
+    assert {**{name: defaults[name] for name in now.keys() - message.keys()}, **message} == now

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import ROOT, unpacked
+from tests.support.digits import ROOT, unpacked
 from tests.unit.test_faults import Watch
 
 pytestmark = [
@@ -129,8 +129,8 @@ class Starter:
 
     def _told(self, word: str) -> int:
         assert self.process.stdout is not None
-        told, _, number = self.process.stdout.readline().partition(" ")
-        assert told == word, f"{told} {number}, in place of {word}"
+        message, _, number = self.process.stdout.readline().partition(" ")
+        assert message == word, f"{message} {number}, in place of {word}"
         return int(number)
 
 
@@ -186,8 +186,8 @@ def test_a_training_killed_anywhere_ends_with_the_weights_of_an_uninterrupted_on
 
 def start_trainings() -> None:
     """Starts what its input asks for, one after the other."""
-    from capsrepro import checkpoints, models, provenance, training  # noqa: F401  what experiments.train imports
     from capsrepro.data import loading  # noqa: F401
+    from capsrepro.training import loop, provenance  # noqa: F401  what experiments.train imports
 
     threads = len(list(Path("/proc/self/task").iterdir()))
     assert threads == 1, f"{threads} threads, of which a fork has one"
@@ -229,7 +229,7 @@ def train(folder: Path, row: str, moment: Moment | None) -> None:
 
 
 def tell_where_it_goes_on(patch: pytest.MonkeyPatch) -> None:
-    from capsrepro.backups import Backups
+    from capsrepro.training.backups import Backups
 
     restored = Backups.restore
 
@@ -243,10 +243,11 @@ def tell_where_it_goes_on(patch: pytest.MonkeyPatch) -> None:
 
 def kill_at(moment: Moment, patch: pytest.MonkeyPatch) -> None:
     """Has this process killed at a moment."""
-    from capsrepro import checkpoints
-    from capsrepro.backups import Backups
+
     from capsrepro.data.batches import Stream
-    from capsrepro.keeper import Keeper, steps_done
+    from capsrepro.network import weights
+    from capsrepro.training.backups import Backups
+    from capsrepro.training.callback import TrainingCallback, steps_done
 
     reached: list[int] = []
 
@@ -273,15 +274,25 @@ def kill_at(moment: Moment, patch: pytest.MonkeyPatch) -> None:
 
     match moment.kind:
         case "step":
-            after(patch, Keeper, "on_train_batch_end", lambda keeper, *_: from_step(steps_done(keeper.model)))
+            after(
+                patch,
+                TrainingCallback,
+                "on_train_batch_end",
+                lambda watched, *_: from_step(steps_done(watched.model)),
+            )
         case "outside":
-            after(patch, Keeper, "on_train_batch_end", lambda keeper, *_: wait_to_be_killed(steps_done(keeper.model)))
+            after(
+                patch,
+                TrainingCallback,
+                "on_train_batch_end",
+                lambda watched, *_: wait_to_be_killed(steps_done(watched.model)),
+            )
         case "interval":
-            after(patch, Keeper, "on_epoch_end", lambda keeper, *_: from_step(steps_done(keeper.model)))
+            after(patch, TrainingCallback, "on_epoch_end", lambda watched, *_: from_step(steps_done(watched.model)))
         case "drawing":
             before(patch, Stream, "batch", lambda _, step: from_step(step))
         case "weights":
-            before(patch, checkpoints, "save_weights", lambda *_: watch(STEPS))
+            before(patch, weights, "save_weights", lambda *_: watch(STEPS))
         case "clear":
             before(patch, Backups, "clear", lambda _: kill())
         case _:

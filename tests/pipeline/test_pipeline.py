@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from capsrepro import files
-from tests.conftest import ROOT, idx, unpacked
+from capsrepro.core import files
+from tests.support.digits import ROOT, idx, unpacked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -163,7 +163,7 @@ def test_an_experiment_with_other_routing_trains_anew(clones: list[Path], first:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("train", "nothing"), "unknown run 'nothing'"),
         (("train", ROWS[0], "--scale", "huge"), "unknown scale 'huge'"),
@@ -172,12 +172,12 @@ def test_an_experiment_with_other_routing_trains_anew(clones: list[Path], first:
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(
-    clones: list[Path], first: str, words: tuple[str, ...], told: str
+    clones: list[Path], first: str, words: tuple[str, ...], message: str
 ) -> None:
     command = [sys.executable, "-m", f"experiments.{words[0]}", *words[1:]]
     done = subprocess.run(command, cwd=clones[0], capture_output=True, text=True, check=False)
     faults = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1
     assert len(faults) == 1
-    assert told in faults[0]
+    assert message in faults[0]
     assert "Traceback" not in done.stderr

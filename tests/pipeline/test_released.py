@@ -27,14 +27,19 @@ import numpy as np
 import pytest
 import yaml
 
-from capsrepro import checkpoints, evaluation, files, models, paper, params, sources
+from capsrepro import sources
+from capsrepro.core import files, params
 from capsrepro.data import cifar10, loading
 from capsrepro.data.batches import Dataset
+from capsrepro.evidence import paper
+from capsrepro.network import evaluation, models
+from capsrepro.network.weights import weights_sha256
+from capsrepro.released import checkpoints
 from capsrepro.sources import published
 from capsrepro.sources.mirrors import Http
 from capsrepro.sources.parts import File, Package
 from capsrepro.sources.published import MNIST_FILES, SOURCES, Source
-from tests.conftest import PACKED, ROOT
+from tests.support.digits import PACKED, ROOT
 
 MNIST_RUN, CIFAR_RUN = "mnist-capsnet-r3-recon", "cifar10-ensemble"
 MNIST_ARCHIVE, CIFAR_ARCHIVE = "released-mnist-checkpoints", "released-cifar-checkpoints"
@@ -212,12 +217,12 @@ def test_mnist_checkpoint_must_give_the_count_of_the_same_weights_and_a_row_in_t
     numbers = Path("results/paper.csv")  # the narrow network as if it were the paper's, so that it is judged
     numbers.write_text(numbers.read_text().replace(",8215728,3,true", f",{network.count_params()},3,true"))
     archive = server.contents["mnist_checkpoints.tar.gz"] = tarred(contents)
-    told = command("released", MNIST_RUN)
+    message = command("released", MNIST_RUN)
     found, facts = result("metrics", MNIST_RUN), result("provenance", MNIST_RUN)
     score = evaluation.evaluate(network, dataset(MNIST_RUN))
-    assert told.splitlines()[-1] == f"{MNIST_RUN}: {score.wrong} of 10000 wrong, {score.error_pct:.2f} %"
+    assert message.splitlines()[-1] == f"{MNIST_RUN}: {score.wrong} of 10000 wrong, {score.error_pct:.2f} %"
     assert (found["wrong"], found["examples"], found["steps"]) == (score.wrong, 10_000, 300_000)
-    assert found["weights_sha256"] == checkpoints.weights_sha256(network)
+    assert found["weights_sha256"] == weights_sha256(network)
     assert facts["checkpoints"] == ["mnist_checkpoint/model.ckpt-1"]
     assert facts["archive_sha256"] == sha256(archive)
     assert facts["data_sha256"] == sources.data_sha256("mnist")
@@ -231,7 +236,7 @@ def test_mnist_checkpoint_must_give_the_count_of_the_same_weights_and_a_row_in_t
     assert verdict(ours) == "missed (released recipe)"  # nobody trained it
     assert verdict(others) == f"not run: {UNREACHABLE}"
     server.contents.clear()  # all is there, verified, and unpacked: nothing is asked for
-    assert command("released", MNIST_RUN).splitlines()[-1] == told.splitlines()[-1]
+    assert command("released", MNIST_RUN).splitlines()[-1] == message.splitlines()[-1]
     assert result("metrics", MNIST_RUN) == found
 
 
@@ -260,7 +265,7 @@ def test_another_archive_must_not_be_evaluated_from_the_files_of_the_first(
         (network,), contents = trained(MNIST_RUN, tmp_path / str(number), first_seed=number)
         server.contents["mnist_checkpoints.tar.gz"] = tarred(contents)
         command("released", MNIST_RUN)
-        assert result("metrics", MNIST_RUN)["weights_sha256"] == checkpoints.weights_sha256(network)
+        assert result("metrics", MNIST_RUN)["weights_sha256"] == weights_sha256(network)
         Path("results/released_sources.lock.json").unlink()
     assert len(list(Path("data", MNIST_ARCHIVE, "unpacked").iterdir())) == 1
 
@@ -275,7 +280,7 @@ def test_seven_cifar_checkpoints_must_give_the_count_of_their_ensemble(
     ensemble = models.ensemble(members)
     score = evaluation.evaluate(ensemble, dataset(CIFAR_RUN))
     assert (found["wrong"], found["examples"], found["steps"]) == (score.wrong, PHOTOGRAPHS, 600_000)
-    assert found["weights_sha256"] == checkpoints.weights_sha256(ensemble)
+    assert found["weights_sha256"] == weights_sha256(ensemble)
     assert found["parameters"] == members[0].count_params()
     assert facts["checkpoints"] == [f"cifar/cifar{number}/model.ckpt-600000" for number in range(7)]
     assert facts["archive_sha256"] == sha256(archive)
@@ -308,8 +313,8 @@ def test_a_source_that_is_away_must_be_the_reason_in_the_row(
     elif away == "no data set":
         server.contents = {"mnist_checkpoints.tar.gz": tarred(trained(MNIST_RUN, tmp_path / "made")[1])}
     line = refused(command, MNIST_RUN)
-    told = {"nobody listens": "does not answer", "no such file": "mnist_checkpoints.tar.gz: HTTP 404"}
-    assert told.get(away, "images-idx3-ubyte.gz: HTTP 404") in line
+    message = {"nobody listens": "does not answer", "no such file": "mnist_checkpoints.tar.gz: HTTP 404"}
+    assert message.get(away, "images-idx3-ubyte.gz: HTTP 404") in line
     assert reasons() == {MNIST_RUN: UNREACHABLE}
     assert [verdict(row) for row in rows(command)] == [f"not run: {UNREACHABLE}", "not run"]
     assert not list(Path("results", "released").rglob("*seed0.json"))
@@ -341,7 +346,7 @@ def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
 ) -> None:
     files.write_json(Path("results/released/not_run.json"), {MNIST_RUN: UNREACHABLE})
     _, contents = trained(MNIST_RUN, tmp_path / "made")
-    archive, told = {
+    archive, message = {
         "link": (tarred(contents, "evil"), "mnist_checkpoints.tar.gz: evil is a link or a device"),
         "page": (b"<html>please log in</html>", "mnist_checkpoints.tar.gz: not a tar archive"),
         "damaged": (tarred(contents)[:-9], "mnist_checkpoints.tar.gz: damaged"),
@@ -351,7 +356,7 @@ def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
     if kind == "other network":
         wider = Path("params.yaml").read_text().replace("primary_types: 1\n", "primary_types: 2\n")
         Path("params.yaml").write_text(wider)
-    assert told in refused(command, MNIST_RUN)
+    assert message in refused(command, MNIST_RUN)
     assert not list(Path("results", "released").rglob("*seed0.json"))
     unpacked = {path for path in left() if "/unpacked/" in path}
     assert len(unpacked) == (2 if kind == "other network" else 0)
@@ -379,6 +384,6 @@ def test_the_command_must_exit_with_1_and_one_line_where_there_is_no_network(tmp
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"error: [^\n]*no mirror serves cifar_checkpoints\.tar\.gz [^\n]*\n", done.stderr)
-    told = json.loads((tmp_path / "results" / "released" / "not_run.json").read_text())
-    assert told == {CIFAR_RUN: UNREACHABLE}
+    message = json.loads((tmp_path / "results" / "released" / "not_run.json").read_text())
+    assert message == {CIFAR_RUN: UNREACHABLE}
     assert published.CAPSULE_TORONTO in done.stderr

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import files
-from tests.conftest import ROOT
+from capsrepro.core import files
 from tests.pipeline.test_pipeline import ROWS, call, clones, metrics, ran  # noqa: F401, a fixture
+from tests.support.digits import ROOT
 
 TRAININGS = [f"train@quick-{row}-0" for row in ROWS]
 needs_ray = pytest.mark.skipif(

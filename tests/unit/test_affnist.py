@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import io, ndimage, stats
 
+from capsrepro.core.errors import Error
 from capsrepro.data import affnist, mnist
 from capsrepro.data.batches import generator
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
-from tests.conftest import idx, unpacked
+from tests.support.digits import idx, unpacked
 
 Digits = tuple[np.ndarray, np.ndarray]
 IDENTITY = [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
@@ -218,7 +218,7 @@ PIXELS = np.zeros((1600, 2), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"other": 1}, "not affNIST's Matlab 5 file .*KeyError"),
         ({"affNISTdata": {"image": PIXELS}}, "not affNIST's Matlab 5 file"),
@@ -230,13 +230,13 @@ PIXELS = np.zeros((1600, 2), np.uint8)
         (b"", "not affNIST's Matlab 5 file"),
     ],
 )
-def test_a_wrong_published_file_is_refused_by_name(tmp_path: Path, content: object, told: str) -> None:
+def test_a_wrong_published_file_is_refused_by_name(tmp_path: Path, content: object, message: str) -> None:
     path = tmp_path / "test.mat"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         io.savemat(path, content)
-    with pytest.raises(Error, match=rf"test.mat: .*{told}.*experiments.fetch affnist"):
+    with pytest.raises(Error, match=rf"test.mat: .*{message}.*experiments.fetch affnist"):
         affnist.read_published(path)
 
 

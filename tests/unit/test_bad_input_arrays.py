@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsrepro.data import affnist
-from tests.unit.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
 
 COUNT = 3  # items in each file
 NOISE = np.random.Generator(np.random.Philox(4)).integers(0, 256, (COUNT, 40, 40, 1), dtype=np.uint8)
@@ -35,8 +35,8 @@ BUILT = {"images": NOISE, "labels": np.array([9, 0, 4], np.uint8), "parameters":
 def npy(array: np.ndarray, **header: Any) -> bytes:
     """A .npy file; `header` says what the array is not."""
     with io.BytesIO() as file:
-        told = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape} | header
-        np.lib.format.write_array_header_1_0(file, told)
+        message = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape} | header
+        np.lib.format.write_array_header_1_0(file, message)
         return file.getvalue() + (b"" if array.dtype.hasobject else array.tobytes())
 
 

@@ -15,14 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsrepro import backups, checkpoints, models
-from capsrepro.params import Run
-from tests.conftest import ROOT, needs_tensorflow
-from tests.unit.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from capsrepro.core.params import RunConfig
+from capsrepro.network import models
+from capsrepro.network.weights import SEAL, arrays_sha256, load_weights, save_weights, weights_sha256
+from capsrepro.released import checkpoints
+from capsrepro.training import backups
+from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.digits import ROOT, needs_tensorflow
 from tests.unit.test_bad_input_arrays import HEADERS, Trap, npy, npz
 
-RUN = Run("mnist", "capsnet", routing=1, conv_channels=(2,), primary_types=1, dense_units=(4, 4))
-SEALED = len(checkpoints.SEAL) + 32  # bytes at the end of our weights files
+RUN = RunConfig("mnist", "capsnet", routing=1, conv_channels=(2,), primary_types=1, dense_units=(4, 4))
+SEALED = len(SEAL) + 32  # bytes at the end of our weights files
 with_checkpoints = needs_tensorflow("read and write the released code's checkpoints")
 
 
@@ -42,7 +45,7 @@ def built(seed: int = 0) -> keras.Model:
 
 
 MODEL, STRANGER = built(), built(1)
-SHA256 = checkpoints.weights_sha256(MODEL)
+SHA256 = weights_sha256(MODEL)
 
 
 # Our weights
@@ -51,7 +54,7 @@ SHA256 = checkpoints.weights_sha256(MODEL)
 def weights(folder: Path, *, sealed: bool = True) -> tuple[Path, bytes]:
     path = folder / "some.weights.h5"
     put(path, b"")
-    checkpoints.save_weights(MODEL, path)
+    save_weights(MODEL, path)
     whole = path.read_bytes()
     return path, whole if sealed else whole[:-SEALED]
 
@@ -62,8 +65,8 @@ def test_weights_are_refused_or_exactly_those_saved(folder: Path, data: st.DataO
     path, whole = weights(folder)
     put(path, data.draw(damaged(whole, 2000)))
     with frugal(path):
-        read = answer("our weights", lambda: checkpoints.load_weights(STRANGER, path), path)
-    assert read is REFUSED or checkpoints.weights_sha256(STRANGER) == SHA256
+        read = answer("our weights", lambda: load_weights(STRANGER, path), path)
+    assert read is REFUSED or weights_sha256(STRANGER) == SHA256
 
 
 @often
@@ -73,7 +76,7 @@ def unsealed(folder: Path, data: st.DataObject) -> None:
     path, whole = weights(folder, sealed=False)
     put(path, data.draw(damaged(whole, 2000)))
     with frugal(path):
-        read = answer("weights without our checksum", lambda: checkpoints.load_weights(STRANGER, path), path)
+        read = answer("weights without our checksum", lambda: load_weights(STRANGER, path), path)
     if read is not REFUSED:
         assert [variable.shape for variable in STRANGER.weights] == [variable.shape for variable in MODEL.weights]
         assert all(np.isfinite(np.asarray(variable)).all() for variable in STRANGER.weights)
@@ -103,7 +106,7 @@ def test_weights_that_claim_to_fill_the_memory_are_refused(folder: Path) -> None
         del file[name]
         file.create_dataset(name, (2**20, 2**11), "f4", chunks=(1, 2**11))  # 8 GiB that are nowhere
     with frugal(path):
-        assert answer("our weights", lambda: checkpoints.load_weights(STRANGER, path), path) is REFUSED
+        assert answer("our weights", lambda: load_weights(STRANGER, path), path) is REFUSED
 
 
 def test_a_pickle_among_the_weights_is_not_loaded(folder: Path) -> None:
@@ -112,7 +115,7 @@ def test_a_pickle_among_the_weights_is_not_loaded(folder: Path) -> None:
     path, sprung = folder / "pickled.weights.h5", folder / "sprung"
     for content in (pickle.dumps(Trap(sprung)), npz({"meta.npy": b""}) + pickle.dumps(Trap(sprung))):
         put(path, content)
-        assert answer("our weights", lambda: checkpoints.load_weights(STRANGER, path), path) is REFUSED
+        assert answer("our weights", lambda: load_weights(STRANGER, path), path) is REFUSED
     assert not sprung.exists()
 
 
@@ -148,7 +151,7 @@ def test_tf1_checkpoint_is_refused_or_exactly_what_was_saved(
         put(Path(f"{prefix}{name}"), content if name == part else sound)
     with frugal(Path(f"{prefix}{part}")):
         step = answer("TF1 checkpoint", lambda: checkpoints.restore_released(STRANGER, prefix), prefix)
-    assert step is REFUSED or (step, checkpoints.weights_sha256(STRANGER)) == (7, SHA256)
+    assert step is REFUSED or (step, weights_sha256(STRANGER)) == (7, SHA256)
 
 
 VALUES = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e30, np.nan, np.inf])
@@ -212,7 +215,7 @@ class Shelf:
         self.whole = self.newest.read_bytes()
 
     def state(self) -> str:
-        return checkpoints.arrays_sha256(map(keras.ops.convert_to_numpy, backups._state(self.model)))
+        return arrays_sha256(map(keras.ops.convert_to_numpy, backups._state(self.model)))
 
     def restored(self, reader: str) -> int:
         """Which backup was restored, exactly."""
@@ -258,7 +261,7 @@ def test_a_backup_that_says_what_it_is_not_is_passed_over(
     """The archive's checksums are right; its record or the header of an array is not."""
     arrays = [keras.ops.convert_to_numpy(variable) for variable in backups._state(shelf.model)]
     meta = {"step": 2, "record": {}, "fingerprint": shelf.backups.fingerprint}
-    meta |= {"sha256": checkpoints.arrays_sha256(arrays)}
+    meta |= {"sha256": arrays_sha256(arrays)}
     text = json.dumps((meta | {key: value}) if key else value).encode()
     text = b"[" * 100_000 if key == "nested" else text
     members = {"meta.npy": npy(np.frombuffer(text, np.uint8))}

@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsrepro import sources
-from capsrepro.data import affnist, cifar10, mnist, records, smallnorb, svhn, tfrecords
-from capsrepro.errors import Error
+from capsrepro.core.errors import Error
+from capsrepro.data import affnist, cifar10, mnist, smallnorb, svhn
+from capsrepro.released import records, tfrecords
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
-from tests.conftest import needs_tensorflow
-from tests.unit.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.digits import needs_tensorflow
 
 GENERATOR = np.random.Generator(np.random.Philox(3))
 COUNT = 3  # items in each file

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsrepro import reasons, tables
-from capsrepro.report import records
+from capsrepro.core import not_run
+from capsrepro.evidence import results as evidence
+from capsrepro.report import run_records
+from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
-from capsrepro.sources.record import Record
-from tests.unit.bad_input import REFUSED, answer, computable, frugal, often, put, tell, written
+from tests.support.bad_input import REFUSED, answer, computable, frugal, often, put, tell, written
 
 DEEP = 100_000  # brackets
 
@@ -61,8 +62,8 @@ def test_results_are_refused_or_sound(folder: Path, change: tuple[str, bytes | N
     path = folder / "quick" / kind / "caps-seed0.json"
 
     def read() -> Any:
-        results = tables.read_results(folder, "quick")
-        return results, records.read(folder, "quick", results)
+        results = evidence.read(folder, "quick")
+        return results, run_records.read(folder, "quick", results)
 
     with frugal(path):
         outcome = answer("metrics and provenance", read, path)
@@ -85,7 +86,7 @@ def test_reasons_are_refused_or_texts(folder: Path, content: bytes | None) -> No
     path = folder / "quick" / "not_run.json"
     put(path, content)
     with frugal(path):
-        read = answer("not_run.json", lambda: reasons.read(folder, "quick"), path)
+        read = answer("not_run.json", lambda: not_run.read(folder, "quick"), path)
     assert read is REFUSED or all(isinstance(reason, str) for reason in read.values())
 
 
@@ -98,7 +99,7 @@ def test_recorded_hashes_are_refused_or_texts(folder: Path, content: bytes | Non
     path, file = folder / "lock.json", File("some.bin", 9)
     put(path, content)
     with frugal(path):
-        read = answer("recorded hashes", lambda: Record(Source((file,), (), True), folder / "some", path), path)
+        read = answer("recorded hashes", lambda: Hashes(Source((file,), (), True), folder / "some", path), path)
     if read is not REFUSED:
         assert isinstance(read.sha256(file), str | None)
         assert read.faults() == {"some.bin": "missing"}
@@ -109,4 +110,4 @@ def test_json_that_is_nested_too_deeply_is_refused(folder: Path, text: str) -> N
     path = folder / "quick" / "not_run.json"
     path.parent.mkdir(exist_ok=True)
     put(path, text.encode())
-    assert answer("not_run.json", lambda: reasons.read(folder, "quick"), path) is REFUSED
+    assert answer("not_run.json", lambda: not_run.read(folder, "quick"), path) is REFUSED

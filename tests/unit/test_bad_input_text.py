@@ -11,11 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsrepro import paper, params
+from capsrepro.core import params
+from capsrepro.evidence import paper
 from capsrepro.figures import charts
-from capsrepro.report import records
-from tests.conftest import ROOT
-from tests.unit.bad_input import REFUSED, TREES, answer, computable, damaged, frugal, often, put, tell, written
+from capsrepro.report import run_records
+from tests.support.bad_input import REFUSED, TREES, answer, computable, damaged, frugal, often, put, tell, written
+from tests.support.digits import ROOT
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -181,6 +182,6 @@ def test_a_sheet_of_a_report_is_refused_or_a_table(folder: Path, content: bytes 
     place.mkdir(exist_ok=True)
     put(place / "more.csv", content)
     with frugal(place / "more.csv"):
-        read = answer("sheet of a report", lambda: records.sheets(folder), place / "more.csv")
+        read = answer("sheet of a report", lambda: run_records.sheets(folder), place / "more.csv")
     for sheet in read if read is not REFUSED else ():
         assert {len(line) for line in sheet.lines} <= {len(sheet.columns)}

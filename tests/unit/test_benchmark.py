@@ -13,9 +13,10 @@ import pytest
 
 import benchmarks
 from benchmarks import rows, startup
-from capsrepro import devices, files
-from capsrepro.errors import Error
-from tests.conftest import ROOT, needs_tensorflow
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from capsrepro.network import devices
+from tests.support.digits import ROOT, needs_tensorflow
 
 NAMES = {
     "train_mnist_capsnet_float32",
@@ -110,9 +111,9 @@ def test_what_got_slower_is_said_and_nothing_else() -> None:
         row("new"),
         row("start_repro", "s", None),
     ]
-    told = rows.slower(now, before)
-    assert [line.partition(":")[0] for line in told] == ["load_mnist", "start_table"]
-    assert told[0] == "load_mnist: 20,000 images/s, 1 of 20,000; it was 2 of it: 100 % worse"
+    message = rows.slower(now, before)
+    assert [line.partition(":")[0] for line in message] == ["load_mnist", "start_table"]
+    assert message[0] == "load_mnist: 20,000 images/s, 1 of 20,000; it was 2 of it: 100 % worse"
     assert rows.slower(now, []) == []
     assert rows.slower(now, [row(ratio=None)]) == []
 

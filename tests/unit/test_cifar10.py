@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capsrepro.core.errors import Error
 from capsrepro.data import cifar10
-from capsrepro.errors import Error
 
 FETCH = "python -m experiments.fetch cifar10"
 
@@ -73,7 +73,7 @@ def test_record_is_a_label_then_the_red_green_and_blue_rows(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (bytes(3072), "expected 3073 bytes, received 3072"),
         (bytes(3074), "expected 3073 bytes, received 3074"),
@@ -82,9 +82,9 @@ def test_record_is_a_label_then_the_red_green_and_blue_rows(tmp_path: Path) -> N
         (b"\x0a" + bytes(3072), "expected labels 0-9, received 10"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "some.bin").write_bytes(content)
-    with pytest.raises(Error, match=rf"some\.bin: {told}; delete it and run `{FETCH}`"):
+    with pytest.raises(Error, match=rf"some\.bin: {message}; delete it and run `{FETCH}`"):
         cifar10.read_binary(tmp_path / "some.bin", 1)
 
 

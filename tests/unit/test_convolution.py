@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from capsrepro.convolution import convolve, pays, transforms
-from tests.golden.gradients import with_gradients
+from capsrepro.network.convolution import convolve, is_faster, transforms
+from tests.support.gradients import with_gradients
 
 
 def example(images, kernel, seed=0):
@@ -185,4 +185,4 @@ def test_transforms_slide_a_kernel_over_the_grid(grid, taps, products) -> None:
     ],
 )
 def test_pays_where_it_was_measured_to(size, kernel, stride, padding, dtype, wanted) -> None:
-    assert pays(size, kernel, stride, padding, dtype) is wanted
+    assert is_faster(size, kernel, stride, padding, dtype) is wanted

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import pytest
 
-from capsrepro import devices
-from capsrepro.params import Run
+from capsrepro.core.params import RunConfig
+from capsrepro.network import devices
 
 
 def cpu(flags: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_auto_is_bfloat16_where_the_cpu_has_it(
 
 def test_a_run_gets_the_precision_and_keeps_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu("avx512_bf16", tmp_path, monkeypatch)
-    run = Run("mnist", "capsnet", routing=3)
+    run = RunConfig("mnist", "capsnet", routing=3)
     assert devices.resolved(run) == run
     given: Any = {"precision": "auto"}
     assert devices.resolved(dataclasses.replace(run, **given)) == dataclasses.replace(run, precision="mixed_bfloat16")

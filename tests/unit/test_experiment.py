@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, evaluation, models
-from capsrepro.data import records
-from capsrepro.errors import Error
-from capsrepro.params import Run
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
+from capsrepro.network import evaluation, models
+from capsrepro.released import checkpoints, records
 from experiments import experiment, mnist_shift
-from tests.conftest import idx, needs_tensorflow
+from tests.support.digits import idx, needs_tensorflow
 
 ROOT = Path(__file__).parents[2]
 RELEASED = ROOT / "tests" / "golden" / "data" / "released"
@@ -95,7 +95,7 @@ def test_a_checkpoint_gives_the_count_that_the_library_gives(
 ) -> None:
     """Any --eval_size: 150 and 70 are no multiples of the batch of 100."""
     prefix = trained(data, tmp_path)
-    network = models.build(Run("mnist", "capsnet", routing=3, primary_types=1), (28, 28, 1))
+    network = models.build(RunConfig("mnist", "capsnet", routing=3, primary_types=1), (28, 28, 1))
     checkpoints.restore_released(network, prefix)
     digits = records.load(data / "test_0shifted_mnist.tfrecords", name="")
     for flags, size in ((), 150), (("--eval_size=70",), 70):

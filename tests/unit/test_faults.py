@@ -19,17 +19,20 @@ import keras
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, files, sources, training
-from capsrepro.backups import Backups
+from capsrepro import sources
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
-from capsrepro.params import Run
+from capsrepro.network.weights import load_weights, save_weights, weights_sha256
 from capsrepro.sources.mirrors import Folder
 from capsrepro.sources.parts import File, as_package
 from capsrepro.sources.published import Source
-from tests.conftest import ROOT
+from capsrepro.training import loop
+from capsrepro.training.backups import Backups
+from tests.support.digits import ROOT
 
-CAPSNET = Run(
+CAPSNET = RunConfig(
     "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=1, dense_units=(8, 8),
     batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
 )  # fmt: skip
@@ -125,8 +128,8 @@ def each_fault(reset: Callable[[], Any], write: Callable[[], Any]) -> Iterator[b
                 again = Watch(patch, fault(number))
                 try:
                     write()
-                except OSError as told:
-                    assert told.errno in (errno.EIO, errno.ENOSPC)
+                except OSError as refused:
+                    assert refused.errno in (errno.EIO, errno.ENOSPC)
                     yield "replace" in again.done
                 else:  # nothing was left to write on the full disk
                     assert (fault, again.done) == (is_full, watch.done)
@@ -206,10 +209,10 @@ def test_whatever_fails_in_saving_weights_the_old_ones_are_there(tmp_path: Path)
 
     def save(value: int) -> None:
         kept.fill(value)
-        checkpoints.save_weights(kept.model, path)
+        save_weights(kept.model, path)
 
     for renamed in each_fault(lambda: save(1), lambda: save(2)):
-        checkpoints.load_weights(kept.model, path)
+        load_weights(kept.model, path)
         assert kept.holds(2 if renamed else 1)
         assert names(path.parent) == [path.name]
 
@@ -217,8 +220,8 @@ def test_whatever_fails_in_saving_weights_the_old_ones_are_there(tmp_path: Path)
 def test_a_training_on_a_full_disk_goes_on_once_there_is_room(
     data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(folder: Path) -> training.Trained:
-        return training.train(CAPSNET, data, 0, state=folder, verbose=0)
+    def train(folder: Path) -> loop.Trained:
+        return loop.train(CAPSNET, data, 0, state=folder, verbose=0)
 
     whole = train(tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -235,7 +238,7 @@ def test_a_training_on_a_full_disk_goes_on_once_there_is_room(
     again = train(tmp_path / "state")
     assert again.resumed_at == 2
     assert again.history == whole.history
-    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+    assert weights_sha256(again.model) == weights_sha256(whole.model)
 
 
 def test_new_backups_outlive_damaged_ones_of_later_steps(tmp_path: Path) -> None:
@@ -279,7 +282,7 @@ def on_a_full_disk(folder: Path) -> None:
     """A backup, weights, metrics and a fetch, each on a disk that is full before it or within it."""
     kept = Kept(folder / "state", units=2000)
     weights, metrics = folder / "a.weights.h5", folder / "metrics.json"
-    checkpoints.save_weights(kept.model, weights)
+    save_weights(kept.model, weights)
     files.write_json(metrics, {"wrong": 1})
     published, old = bytes(200_000), b"old"
     shelf = folder / "shelf"
@@ -291,8 +294,8 @@ def on_a_full_disk(folder: Path) -> None:
     source = Source(tuple(known), (Folder(shelf, "toy", (as_package(known[1]),)),))
     writes: dict[str, Callable[[], Any]] = {
         "backup": lambda: kept.save(6),
-        "weights": lambda: checkpoints.save_weights(kept.model, weights),
-        "half": lambda: checkpoints.save_weights(kept.model, weights, half=True),
+        "weights": lambda: save_weights(kept.model, weights),
+        "half": lambda: save_weights(kept.model, weights, half=True),
         "metrics": lambda: files.write_json(metrics, {"wrong": 2, "more": "x" * 100_000}),
         "fetch": lambda: sources.fetch("toy", folder / "data", table={"toy": source}),
     }
@@ -301,9 +304,9 @@ def on_a_full_disk(folder: Path) -> None:
         for name, write in writes.items():
             disk = os.statvfs(folder)
             (folder / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - left))
-            with pytest.raises((OSError, Error), match="No space left") as told:
+            with pytest.raises((OSError, Error), match="No space left") as message:
                 write()
-            assert "\n" not in str(told.value), name
+            assert "\n" not in str(message.value), name
             (folder / "filler").unlink()
             now = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
             assert now == {path: content for path, content in before.items() if path.name != "lock"}, (name, left)

@@ -16,19 +16,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from capsrepro import checkpoints, evaluation, models
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 from capsrepro.data.mnist import Mnist
 from capsrepro.data.multimnist import MultiMnist
-from capsrepro.errors import Error
 from capsrepro.figures import answers, charts, drawing, reconstructions
 from capsrepro.figures.answers import Answers
-from capsrepro.params import Run
+from capsrepro.network import evaluation, models
+from capsrepro.network.weights import save_weights
 from experiments import paper_figures as command
 
 TINY = {"conv_channels": (4,), "primary_types": 1, "dense_units": (8, 8)}
-CAPSNET = Run("mnist", "capsnet", routing=3, reconstruction=True, **TINY)
+CAPSNET = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, **TINY)
 
 Digits = tuple[np.ndarray, np.ndarray]
 
@@ -386,11 +387,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist, pairs
     content = {"scales": ["quick"], "rows": [*runs], "seeds": [0], "runs": settings, "scale_settings": {"quick": scale}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     for name, dataset in runs.items():
-        checkpoints.save_weights(built(dataset), tmp_path / f"checkpoints/quick/{name}-seed0.weights.h5")
+        save_weights(built(dataset), tmp_path / f"checkpoints/quick/{name}-seed0.weights.h5")
         columns = dict.fromkeys((*charts.CHANGES, charts.LOSS, charts.RATE), 1.0)
         past(tmp_path / f"results/quick/history/{name}-seed0.csv", **columns)
 
-    def load(run: Run, split: str, folder: Path, scale: str) -> Dataset:
+    def load(run: RunConfig, split: str, folder: Path, scale: str) -> Dataset:
         assert (split, folder, scale, run.test_pairs) == ("test", Path("data"), "quick", 1)
         return mnist if run.data == "mnist" else pairs
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import files
-from capsrepro.errors import Error
-from tests.conftest import ROOT
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from tests.support.digits import ROOT
 
 
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:

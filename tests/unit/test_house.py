@@ -1,6 +1,7 @@
 """The rules of the house (CONTRIBUTING.md), each held against the source. Nothing here needs TensorFlow."""
 
 import ast
+import graphlib
 import itertools
 import re
 import subprocess
@@ -13,31 +14,15 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from capsrepro.closure import closure
+from capsrepro.training.fingerprint import import_closure
 
 ROOT = Path(__file__).parents[2]
 
-# A module imports only modules above it; a package stands below its modules. `sources` is above `data`, which verifies
-# what it reads, and `intervals` above `evaluation` and `verdicts`, which use Wilson's. Some are still to be written.
-ORDER = """
-    errors files signals closure paths reasons intervals params paper
-    sources.parts sources.web sources.mirrors sources.published sources.record sources.archives sources.fetching sources
-    verdicts
-    data data.matlab data.hashing data.batches data.distortion data.mnist data.multimnist data.affnist data.cifar10
-    data.smallnorb data.svhn data.tfrecords data.records data.loading data.pictures
-    recipes.disagreements recipes.trainings recipes.every_shift recipes.comparison recipes
-    devices routing convolution layers losses models checkpoints backups evaluation keeper training provenance
-    released.settings released.inputs released.summaries released.training released.evaluation released
-    tables scales cards
-    report.records report.pictures report.document report.study report.content report.markdown report.page report
-    figures figures.drawing figures.data figures.answers figures.reconstructions figures.charts
-""".split()
-
-# These answer in a second.
-LIGHT = "errors files closure paths reasons intervals params paper sources verdicts tables scales cards report".split()
-LIGHT_SCRIPTS = ["benchmark", "fetch", "report", "sweep", "table"]
+# A room imports only rooms that stand before it.
+ROOMS = "core sources data network training evidence ablations figures released report".split()
+LIGHT_ROOMS = ["core", "sources", "evidence", "report"]  # a check of the paper's numbers answers in a second
+LIGHT_SCRIPTS = ["fetch", "report", "sweep", "table"]
 HEAVY = ("tensorflow", "keras", "torch", "jax")
-ANY_BACKEND = ["devices", "routing", "convolution", "layers", "losses", "models", "training"]
 
 LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120}  # the released code's two commands; the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}
@@ -50,7 +35,13 @@ ABSOLUTE = r"(?<![\w.])/(?:work|root|home|Users)/|file:/{3}"
 
 LIBRARY = sorted((ROOT / "capsrepro").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "experiments").rglob("*.py"))
-COMMANDS = [path.stem for path in SCRIPTS if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+COMMANDS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+    for path in [*SCRIPTS, ROOT / "benchmarks" / "__main__.py"]
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+)
 PIPELINE = {
     name: stage
     for file in ("dvc.yaml", "released/dvc.yaml")
@@ -67,10 +58,14 @@ def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def module_name(path):
-    """`capsrepro/data/__init__.py` is `data`, `capsrepro/data/mnist.py` is `data.mnist`, capsrepro itself is ''."""
-    parts = path.relative_to(ROOT / "capsrepro").with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
+def room_of(path):
+    """`capsrepro/data/mnist.py` is in `data`; capsrepro/__init__.py in none."""
+    parts = Path(path).parts
+    return parts[1] if parts[0] == "capsrepro" and len(parts) > 2 else ""
+
+
+def rooms_of(paths):
+    return {room_of(path) for path in paths} - {""}
 
 
 def imports(path, *, inside_functions=True):
@@ -92,14 +87,18 @@ def roots(names):
     return {name.partition(".")[0] for name in names}
 
 
-def module_of(name):
-    """Of `capsrepro.data.mnist.load` the longest part that is a module: `data.mnist`; '' is the package itself."""
-    parts = name.split(".")[1:]
-    while parts and not any(
-        (ROOT / "capsrepro" / Path(*parts[:-1], f)).is_file() for f in (f"{parts[-1]}.py", f"{parts[-1]}/__init__.py")
-    ):
-        parts.pop()
-    return ".".join(parts)
+def imported_files(path):
+    """The files of the library that a file imports itself, without the packages on the way to them."""
+    found = set()
+    for name in imports(path):
+        parts = name.split(".")
+        while parts and parts[0] == "capsrepro":
+            candidates = [Path(*parts[:-1], f"{parts[-1]}.py"), Path(*parts, "__init__.py")]
+            if files := [file for file in candidates if (ROOT / file).is_file()]:
+                found.add(files[0])
+                break
+            parts.pop()
+    return found
 
 
 def tracked():
@@ -108,34 +107,42 @@ def tracked():
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
-# 1. Downhill, and light where it must be
+# 1. Rooms, downhill, and light where they must be
 
 
-def test_order_has_every_module_of_the_library():
-    missing = {module_name(path) for path in LIBRARY} - {""} - set(ORDER)
-    assert not missing, f"say in ORDER of {Path(__file__).name} where {sorted(missing)} stand"
-    assert len(ORDER) == len(set(ORDER))
+def test_the_library_is_its_rooms_and_nothing_beside_them():
+    assert {path.name for path in (ROOT / "capsrepro").iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS)
+    assert [path.name for path in (ROOT / "capsrepro").glob("*.py")] == ["__init__.py"]
 
 
 @each(LIBRARY)
-def test_module_imports_only_modules_above_it(path):
-    name = module_name(path)
-    above = ORDER[: ORDER.index(name)] if name else []
-    ours = {module_of(imported) for imported in imports(path) if imported.partition(".")[0] == "capsrepro"} - {""}
-    assert ours <= set(above), f"{name} imports {sorted(ours - set(above))}, which do not stand above it"
+def test_module_imports_only_rooms_before_its_own(path):
+    room = room_of(path.relative_to(ROOT))
+    allowed = {*ROOMS[: ROOMS.index(room)], room} if room else set()
+    above = rooms_of(imported_files(path)) - allowed
+    assert not above, f"{room} imports {sorted(above)}, which do not stand before it"
 
 
-@pytest.mark.parametrize(
-    "script", [f"capsrepro/{name}" for name in LIGHT] + [f"experiments/{name}" for name in LIGHT_SCRIPTS]
-)
-def test_light_module_and_all_it_imports_name_no_framework(script):
-    path = Path(script + ".py") if (ROOT / f"{script}.py").is_file() else Path(script, "__init__.py")
-    guilty = {str(file) for file in closure(path, ROOT) if roots(imports(ROOT / file)) & set(HEAVY)}
-    assert not guilty
+@pytest.mark.parametrize("room", ROOMS)
+def test_files_of_a_room_import_each_other_in_no_circle(room):
+    paths = sorted((ROOT / "capsrepro" / room).glob("*.py"))
+    graph = {path.relative_to(ROOT): imported_files(path) for path in paths}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-def test_light_modules_load_no_framework():
-    names = [f"capsrepro.{name}" for name in LIGHT] + [f"experiments.{name}" for name in LIGHT_SCRIPTS]
+@pytest.mark.parametrize("room", LIGHT_ROOMS)
+def test_light_room_and_all_it_imports_name_no_framework(room):
+    files = {file for path in (ROOT / "capsrepro" / room).glob("*.py") for file in import_closure(path, ROOT)}
+    assert not {str(file) for file in files if roots(imports(ROOT / file)) & set(HEAVY)}
+
+
+def test_light_rooms_and_scripts_load_no_framework():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in LIBRARY
+        if room_of(path.relative_to(ROOT)) in LIGHT_ROOMS
+    ]
+    names = [name.removesuffix(".__init__") for name in modules] + [f"experiments.{name}" for name in LIGHT_SCRIPTS]
     code = f"import sys, {', '.join(names)}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout.strip()) == (0, ""), answer.stderr
@@ -144,15 +151,15 @@ def test_light_modules_load_no_framework():
 # 2. One Keras source, any backend
 
 
-@each([path for path in LIBRARY if module_name(path) in ANY_BACKEND])
-def test_network_modules_import_no_backend(path):
-    inside = module_name(path) == "training"  # it asks TensorFlow, where that is the backend, for determinism
-    assert not roots(imports(path, inside_functions=not inside)) & {"tensorflow", "torch", "jax"}
-
-
 @each(LIBRARY)
-def test_tensorflow_is_imported_inside_functions_only(path):
-    assert "tensorflow" not in roots(imports(path, inside_functions=False))
+def test_no_backend_is_imported_outside_of_functions(path):
+    assert not roots(imports(path, inside_functions=False)) & {"tensorflow", "torch", "jax"}
+
+
+@each([path for path in LIBRARY if room_of(path.relative_to(ROOT)) in ("network", "training")])
+def test_network_and_training_ask_a_backend_for_nothing_but_its_devices_and_determinism(path):
+    inside = path.name in ("devices.py", "loop.py")
+    assert not roots(imports(path, inside_functions=not inside)) & {"tensorflow", "torch", "jax"}
 
 
 # 3. The library stands alone
@@ -160,10 +167,21 @@ def test_tensorflow_is_imported_inside_functions_only(path):
 
 @each(LIBRARY)
 def test_library_imports_no_script_and_parses_no_arguments(path):
-    assert not roots(imports(path)) & {"experiments", "argparse", "tests"}
+    assert not roots(imports(path)) & {"experiments", "benchmarks", "argparse", "tests"}
 
 
-@each([*LIBRARY, *SCRIPTS, *sorted((ROOT / "tests").rglob("*.py"))])
+@each(BENCHMARKS)
+def test_benchmarks_import_no_stage(path):
+    stages = {f"experiments.{script}" for stage in STAGES for script in script_of(stage)}
+    assert not {name for name in imports(path) if any(f"{name}.".startswith(f"{stage}.") for stage in stages)}
+
+
+@each(TESTS)
+def test_no_test_imports_a_test(path):
+    assert not [name for name in imports(path) if re.match(r"tests\.(unit|golden|pipeline|conftest)\b", name)]
+
+
+@each([*LIBRARY, *SCRIPTS, *BENCHMARKS, *TESTS])
 def test_nothing_imports_dvc(path):
     assert not {name for name in roots(imports(path)) if name == "dvc" or name.startswith("dvc_")}
 
@@ -172,11 +190,11 @@ def test_nothing_imports_dvc(path):
 
 
 def test_no_file_is_called_utils():
-    everywhere = [*LIBRARY, *SCRIPTS, *(ROOT / "tests").rglob("*.py")]
+    everywhere = [*LIBRARY, *SCRIPTS, *BENCHMARKS, *TESTS]
     assert not [path for path in everywhere if path.stem in {"util", "utils", "helpers", "misc", "common"}]
 
 
-@each([*LIBRARY, *SCRIPTS])
+@each([*LIBRARY, *SCRIPTS, *BENCHMARKS])
 def test_file_has_at_most_300_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 
@@ -210,7 +228,7 @@ def test_module_holds_no_state(path):
     assert not [node.lineno for node in ast.walk(module) if isinstance(node, ast.Global)]
 
 
-@each([*LIBRARY, *SCRIPTS])
+@each([*LIBRARY, *SCRIPTS, *BENCHMARKS])
 def test_every_random_number_comes_from_a_seed(path):
     """No legacy state of NumPy's, no `random` or `secrets`, nothing of NumPy's or Keras's drawn without a seed."""
     assert not roots(imports(path)) & {"random", "secrets"}
@@ -254,14 +272,35 @@ def script_of(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_depends_on_exactly_the_source_it_runs(stage):
+def test_stage_depends_on_its_scripts_and_on_exactly_the_rooms_that_they_import(stage):
     scripts = script_of(stage)
     assert scripts, f"{stage}: its cmd runs no `python -m experiments.NAME`"
-    derived = {file.as_posix() for script in scripts for file in closure(Path("experiments", f"{script}.py"), ROOT)}
-    written = [name for name in paths_of(STAGES[stage]["deps"]) if name.endswith(".py")]
+    closure = {file for script in scripts for file in import_closure(Path("experiments", f"{script}.py"), ROOT)}
+    # capsrepro/__init__.py has the version, no code that a stage runs.
+    derived = {f"capsrepro/{room}" for room in rooms_of(closure)}
+    derived |= {file.as_posix() for file in closure if file.parts[0] == "experiments"}
+    written = [name for name in paths_of(STAGES[stage]["deps"]) if name.startswith(("capsrepro/", "experiments/"))]
     add, remove = sorted(derived.difference(written)), sorted(set(written) - derived)
     assert not (add or remove), f"deps of {stage} in dvc.yaml: add {add}, remove {remove}"
     assert len(written) == len(set(written))
+
+
+def test_what_retrains_and_what_does_not():
+    """A change of a loss retrains; one of the report does not; one of the training loop does not evaluate again."""
+    deps = {stage: set(paths_of(STAGES[stage]["deps"])) for stage in STAGES}
+    assert {stage for stage in deps if "capsrepro/network" in deps[stage]} == {
+        "train",
+        "evaluate",
+        "figures-paper",
+        "released",
+    }
+    assert {stage for stage in deps if "capsrepro/training" in deps[stage]} == {"train", "released"}
+    assert {stage for stage in deps if "capsrepro/report" in deps[stage]} == {"report"}
+    assert not {"README.md", "docs"} & set().union(*deps.values())
+
+
+def test_python_leaves_nothing_in_a_room_that_a_stage_would_depend_on():
+    assert "__pycache__/" in (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -282,16 +321,11 @@ def test_stage_depends_on_files_that_exist_or_are_made(stage):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_readme_names_each_command_and_its_help_works(command):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"experiments.{command}" in readme
-    assert "--help" in readme
+def test_the_docs_name_each_command_and_its_help_works(command):
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert any(f"python -m {command}" in page.read_text(encoding="utf-8") for page in pages)
     answer = subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("usage:")
@@ -346,6 +380,6 @@ def test_declared_imports_are_all_that_the_code_imports():
     extras = itertools.chain(*(lines for name, lines in project["optional-dependencies"].items() if name != "test"))
     lines = [*project["dependencies"], *extras]
     declared = {canonicalize_name(Requirement(line).name) for line in lines} | {"yaml", "urllib3"}
-    imported = set().union(*(roots(imports(path)) for path in [*LIBRARY, *SCRIPTS]))
+    imported = set().union(*(roots(imports(path)) for path in [*LIBRARY, *SCRIPTS, *BENCHMARKS]))
     others = imported - set(sys.stdlib_module_names) - {"benchmarks", "capsrepro", "experiments"}
     assert {canonicalize_name(name) for name in others} <= declared

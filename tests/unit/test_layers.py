@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from capsrepro import layers, routing
-from tests.golden.gradients import with_gradients
+from capsrepro.network import layers, routing
+from tests.support.gradients import with_gradients
 
 
 def squash_of_paper(s: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_squash_and_lengths_are_finite_at_and_near_zero_with_their_gradients(sca
 def test_routing_is_procedure_1(iterations: int, leaky: bool) -> None:
     generator = np.random.default_rng(0)
     votes, bias = generator.normal(size=(3, 4, 6, 5)), generator.normal(size=(4, 5))
-    routed = routing.route(votes.astype(np.float32), bias.astype(np.float32), iterations, leaky)
+    routed = routing.route(routing.StoredVotes(votes.astype(np.float32)), bias.astype(np.float32), iterations, leaky)
     assert np.allclose(routed, routing_of_paper(votes, bias, iterations, leaky), atol=2e-6)
 
 
@@ -80,7 +80,7 @@ def test_logit_changes_are_those_of_the_passes_of_the_paper(leaky: bool) -> None
     for passes in range(1, 5):  # what pass n adds to b is votes . v after n iterations
         capsules = routing_of_paper(votes, bias, passes, leaky)  # (B, C, D)
         expected.append(np.abs(np.einsum("bcid,bcd->bci", votes, capsules)).mean())
-    ours = routing.logit_changes(votes.astype(np.float32), bias.astype(np.float32), 4, leaky)
+    ours = routing.logit_changes(routing.StoredVotes(votes.astype(np.float32)), bias.astype(np.float32), 4, leaky)
     assert np.allclose(ours, expected, rtol=1e-4)
 
 
@@ -93,10 +93,10 @@ def test_routing_without_votes_is_routing_with_votes(iterations: int, leaky: boo
     bias, weights = generator.normal(size=(2, 6)).astype(np.float32), generator.normal(size=(3, 2, 6))
 
     def without(u: Any, w: Any, b: Any) -> Any:
-        return routing.route_from(u, w, b, iterations, leaky)
+        return routing.route(routing.ProductVotes(u, w), b, iterations, leaky)
 
     def with_votes(u: Any, w: Any, b: Any) -> Any:
-        return routing.route(ops.einsum("bia,ciad->bcid", u, w), b, iterations, leaky)
+        return routing.route(routing.StoredVotes(ops.einsum("bia,ciad->bcid", u, w)), b, iterations, leaky)
 
     found = []
     for way in (without, with_votes):
@@ -115,7 +115,7 @@ def test_couplings_add_up_over_the_classes_not_over_the_inputs() -> None:
 
 
 def test_primary_capsules_are_type_major_and_have_no_relu() -> None:
-    layer = layers.PrimaryCapsules(types=2, atoms=3, kernel_size=1, strides=1, share=0.5)
+    layer = layers.PrimaryCapsules(types=2, atoms=3, kernel_size=1, strides=1, kernel_scale=0.5)
     layer.build((None, 2, 2, 1))
     layer.kernel.assign(-np.arange(1.0, 7.0, dtype=np.float32).reshape(1, 1, 1, 6))
     layer.bias.assign(np.zeros(6))
@@ -136,7 +136,10 @@ def test_the_grid_of_the_papers_primary_capsules(padding: str, size: int) -> Non
 
 
 def test_a_layer_can_be_rebuilt_from_its_config() -> None:
-    for layer in (layers.PrimaryCapsules(4, padding="same", share=0.25), layers.DigitCapsules(5, 6, 2, leaky=True)):
+    for layer in (
+        layers.PrimaryCapsules(4, padding="same", kernel_scale=0.25),
+        layers.DigitCapsules(5, 6, 2, leaky=True),
+    ):
         again = type(layer).from_config(layer.get_config())
         assert again.get_config() == layer.get_config()
 

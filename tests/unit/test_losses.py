@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from capsrepro import losses
+from capsrepro.network import losses
 
 TRUTH = np.array([[1.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
 SCORES = np.array([[0.5, 0.3, 0.1, 0.05, 0, 0, 0, 0, 0, 0.95]], np.float32)

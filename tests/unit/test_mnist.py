@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capsrepro.core.errors import Error
 from capsrepro.data import mnist
-from capsrepro.errors import Error
-from tests.conftest import idx, unpacked
+from tests.support.digits import idx, unpacked
 
 
 def test_the_published_test_files_are_read(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
@@ -34,7 +34,7 @@ GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (GOOD[:-1], "expected 40 bytes, received 39"),
         (GOOD + b"x", "expected 40 bytes, received 41"),
@@ -44,9 +44,9 @@ GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
         (GOOD[:7] + b"\x03" + GOOD[8:], r"its header says \(3, 3, 4\)"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "some-idx").write_bytes(content)
-    with pytest.raises(Error, match=rf"some-idx: .*{told}"):
+    with pytest.raises(Error, match=rf"some-idx: .*{message}"):
         mnist.read_idx(tmp_path / "some-idx", (2, 3, 4))
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsrepro.data import mnist, records, tfrecords
-from experiments import boolean_flag, mnist_shift, run
-from tests.conftest import idx, needs_tensorflow
+from capsrepro.data import mnist
+from capsrepro.released import records, tfrecords
+from experiments import boolean_flag, mnist_shift, run_cli
+from tests.support.digits import idx, needs_tensorflow
 
 TRAIN, TEST, VALIDATION = 9, 5, 3
 with_examples = needs_tensorflow("read and write Examples in TFRecords")
@@ -34,7 +35,7 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def call(*words: str) -> tuple[list[str], list[str]]:
         before = set(folder.iterdir())
         monkeypatch.setattr(sys, "argv", ["mnist_shift", f"--data_dir={folder}", *words])
-        run(mnist_shift.main, mnist_shift.flags())
+        run_cli(mnist_shift.main, mnist_shift.flags())
         made = sorted(path.name for path in set(folder.iterdir()) - before)
         return capsys.readouterr().out.splitlines(), made
 

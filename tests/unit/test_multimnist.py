@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from capsrepro.core.errors import Error
 from capsrepro.data import mnist, multimnist
 from capsrepro.data.batches import generator, shifted
 from capsrepro.data.multimnist import MultiMnist, Pairs
-from capsrepro.errors import Error
-from tests.conftest import unpacked
+from tests.support.digits import unpacked
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
 Digits = tuple[np.ndarray, np.ndarray]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import paper
-from capsrepro.errors import Error
+from capsrepro.core.errors import Error
+from capsrepro.evidence import paper
 
 COMMITTED = Path(__file__).parents[2] / "results" / "paper.csv"
 HEADER = "id,where,what,data,measure,value,std,n,margin,margin_reason,parameters,routing,decoder"
@@ -59,11 +59,11 @@ def test_paper_csv_must_hold_the_margins_and_counts_of_the_rule():
 
 def test_standard_errors_told_as_reasons_must_be_binomial():
     for row in paper.read(COMMITTED).values():
-        if told := re.match(r"binomial standard error ([\d.]+) points \(([\d,]+) images\)", row.margin_reason):
-            images = int(told[2].replace(",", ""))
+        if message := re.match(r"binomial standard error ([\d.]+) points \(([\d,]+) images\)", row.margin_reason):
+            images = int(message[2].replace(",", ""))
             assert images == paper.DATA[row.data].test
             error = math.sqrt(row.value * (100 - row.value) / images)
-            assert float(told[1]) == pytest.approx(error, abs=0.015)
+            assert float(message[1]) == pytest.approx(error, abs=0.015)
 
 
 def test_row_ids_are_told_from_their_names():
@@ -79,7 +79,7 @@ def test_a_line_must_become_a_row_with_types(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "message"),
     [
         ("margin", "", "missing; fill in a number above 0"),
         ("margin", "0", "expected a number above 0, in percentage points, received '0'"),
@@ -95,16 +95,16 @@ def test_a_line_must_become_a_row_with_types(tmp_path):
         ("id", "", "missing; fill in the name of a run"),
     ],
 )
-def test_a_bad_value_must_be_refused_naming_line_and_column(tmp_path, column, value, told):
+def test_a_bad_value_must_be_refused_naming_line_and_column(tmp_path, column, value, message):
     path = write(tmp_path, HEADER, LINE.replace("recon", "first"), changed(column, value))
     with pytest.raises(Error) as refused:
         paper.read(path)
-    assert str(refused.value).startswith(f"{path}, line 3, {column}: {told}")
+    assert str(refused.value).startswith(f"{path}, line 3, {column}: {message}")
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         ([HEADER + ",year", LINE + ",2017"], "line 1: unknown or repeated column 'year'"),
         ([HEADER.replace("std", "value"), LINE], "line 1: unknown or repeated column 'value'"),
@@ -116,11 +116,11 @@ def test_a_bad_value_must_be_refused_naming_line_and_column(tmp_path, column, va
         ([HEADER, '"' + LINE], "not readable as CSV"),
     ],
 )
-def test_a_bad_file_must_be_refused_in_one_line(tmp_path, lines, told):
+def test_a_bad_file_must_be_refused_in_one_line(tmp_path, lines, message):
     path = write(tmp_path, *lines)
     with pytest.raises(Error) as refused:
         paper.read(path)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import params
-from capsrepro.errors import Error
+from capsrepro.core import params
+from capsrepro.core.errors import Error
 
 GOOD = """
 scales: [quick]
@@ -45,7 +45,7 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("routing: 3", "rooting: 3", "runs.caps.rooting: unknown key"),
         ("routing: 3", "routing: three", "runs.caps.routing: expected a whole number, received 'three'"),
@@ -53,7 +53,7 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("routing: 3", "routing: true", "runs.caps.routing: expected a whole number, received True"),
         ("routing: 3, ", "", "a capsnet needs a number of iterations"),
         ("model: capsnet", "model: capsule", "expected one of capsnet, mnist_baseline, multimnist_baseline"),
-        ("model: capsnet, ", "", "the key 'model' is missing"),
+        ("model: capsnet, ", "", "runs.caps.model: missing"),
         (
             "routing: 3",
             "routing: 3, loss_recipe: ours",
@@ -62,21 +62,23 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("steps: 5", "steps: 5, layers_recipe: paper", "scale_settings.quick.caps.layers_recipe: unknown key"),
         ("steps: 5", "steps: 5, routing: 1", "scale_settings.quick.caps.routing: unknown key"),
         ("steps: 5", "steps: 5.5", "expected a whole number, received 5.5"),
-        ("[16]", "16", "expected a list of int, received 16"),
+        ("[16]", "16", "expected a list, received 16"),
         ("[16]", "[x]", "conv_channels[0]: expected a whole number"),
         ("true}", "true, learning_rate: 1e-3}", "write 1.0e-5"),
         ("seeds: [0, 1]", "seeds: []", "seeds: expected a list"),
-        ("seeds: [0, 1]", "", "the key 'seeds' is missing"),
+        ("seeds: [0, 1]", "", "seeds: missing"),
         ("rows: [caps]", "rows: [none]", "unknown run 'none'"),
         ("    caps: {steps", "    cups: {steps", "unknown run 'cups'"),
+        ("seeds: [0, 1]", "seeds: [0, 1]\nseeds: [2]", "the key 'seeds' stands twice"),
+        ("seeds: [0, 1]", "seeds: [-1]", "seeds[0]: expected at least 0, received -1"),
         ("runs:\n", "runs: [\n", "not YAML"),
     ],
 )
-def test_a_fault_is_named_in_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_fault_is_named_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(Error) as fault:
         read(tmp_path, GOOD.replace(old, new))
-    assert told in str(fault.value)
+    assert message in str(fault.value)
     assert "params.yaml" in str(fault.value) or "unknown run" in str(fault.value)
     assert "\n" not in str(fault.value)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsrepro import devices, evaluation, training
+from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.params import Run
-from tests.conftest import needs_tensorflow
+from capsrepro.network import devices, evaluation
+from capsrepro.training import loop
+from tests.support.digits import needs_tensorflow
 
-QUICK = Run(
+QUICK = RunConfig(
     "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(32,), primary_types=8, steps=300, decay_steps=6,
     checkpoint_steps=300,
 )  # fmt: skip
@@ -36,11 +37,11 @@ def test_bfloat16_changes_the_errors_by_less_than_another_seed_does(
     def wrong(precision: str, seed: int) -> int:
         run = dataclasses.replace(QUICK, precision=precision)
         state = tmp_path / f"{precision}-{seed}"
-        return evaluation.evaluate(training.train(run, seen, seed, state=state, verbose=0).model, unseen).wrong
+        return evaluation.evaluate(loop.train(run, seen, seed, state=state, verbose=0).model, unseen).wrong
 
     float32 = [wrong("float32", seed) for seed in SEEDS]
     bfloat16 = [wrong("mixed_bfloat16", seed) for seed in SEEDS]
     spread = statistics.stdev(float32)
-    told = f"float32 {float32}, bfloat16 {bfloat16}, standard deviation of the seeds {spread:.0f}"
-    assert max(float32) < 0.2 * HALF, told
-    assert max(abs(one - other) for one, other in zip(float32, bfloat16, strict=True)) <= spread, told
+    message = f"float32 {float32}, bfloat16 {bfloat16}, standard deviation of the seeds {spread:.0f}"
+    assert max(float32) < 0.2 * HALF, message
+    assert max(abs(one - other) for one, other in zip(float32, bfloat16, strict=True)) <= spread, message

@@ -17,22 +17,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from capsrepro import checkpoints, models, paths
+from capsrepro.core import paths
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data import pictures
 from capsrepro.data.batches import unit
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
-from capsrepro.params import Run
-from capsrepro.training import train
+from capsrepro.network import models
+from capsrepro.network.weights import save_weights
+from capsrepro.training.loop import train
 from experiments import predict
-from tests.conftest import PACKED, ROOT, idx
-from tests.unit.bad_input import REFUSED, answer, damaged, often, put, tell
+from tests.support.bad_input import REFUSED, answer, damaged, often, put, tell
+from tests.support.digits import PACKED, ROOT, idx
 
 Digits = tuple[np.ndarray, np.ndarray]
 RUN = "mnist-capsnet-r3-recon"
-WHERE = paths.Run("quick", RUN, 0)
+WHERE = paths.RunPaths("quick", RUN, 0)
 WIDTHS = {"conv_channels": (8,), "primary_types": 4, "dense_units": (16, 16)}
-NET = Run("mnist", "capsnet", routing=3, reconstruction=True, batch_size=50, steps=100, **WIDTHS)
+NET = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, batch_size=50, steps=100, **WIDTHS)
 SCALE = {"conv_channels": [8], "primary_types": 4, "dense_units": [16, 16]}
 ENTRY = {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True}
 PARAMS = {
@@ -66,7 +68,7 @@ def project(net: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A folder with params.yaml and the small net's weights in the pipeline's place."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
-    checkpoints.save_weights(net, WHERE.weights)
+    save_weights(net, WHERE.weights)
     return tmp_path
 
 
@@ -90,9 +92,9 @@ def on_paper(path: Path, digit: np.ndarray) -> Path:
 
 def command(*images: Path | str, **others: object) -> None:
     """Runs it in this process."""
-    told = {"first": 10, "run": RUN, "scale": None, "seed": 0, "weights": None, "output": Path("drawn.png")}
-    told |= {"params": Path("params.yaml"), "images": [Path(image) for image in images]}
-    predict.main(argparse.Namespace(**{**told, **others}))
+    message = {"first": 10, "run": RUN, "scale": None, "seed": 0, "weights": None, "output": Path("drawn.png")}
+    message |= {"params": Path("params.yaml"), "images": [Path(image) for image in images]}
+    predict.main(argparse.Namespace(**{**message, **others}))
 
 
 def table(output: str) -> list[list[str]]:
@@ -215,7 +217,7 @@ def test_an_idx_file_gives_its_first_images_as_the_reader_of_mnist_does(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "neither a PNG or JPEG picture nor an IDX file"),
         (b"<html>404</html>", "neither a PNG"),
@@ -229,10 +231,10 @@ def test_an_idx_file_gives_its_first_images_as_the_reader_of_mnist_does(
         (idx(np.zeros((2, 28, 28), np.uint8)), r"\[0\]: blank"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_its_name(content: bytes, told: str, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_refused_with_its_name(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "some.png"
     path.write_bytes(content)
-    with pytest.raises(Error, match=f"{re.escape(str(path))}.*{told}") as refused:
+    with pytest.raises(Error, match=f"{re.escape(str(path))}.*{message}") as refused:
         pictures.read(path)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -275,8 +277,8 @@ def test_each_picture_has_a_line_and_a_place_in_the_drawing(
     lines = table(capsys.readouterr().out)
     lengths = models.classifier(net).predict(unit(digits[0][:9]), verbose=0)
     for number, line in enumerate(lines[:9]):
-        digit, told = str(lengths[number].argmax()), [f"{length:.2f}" for length in lengths[number]]
-        assert line == [f"some[{number}]", digit, *told, "as it is"]
+        digit, message = str(lengths[number].argmax()), [f"{length:.2f}" for length in lengths[number]]
+        assert line == [f"some[{number}]", digit, *message, "as it is"]
     assert [line[0] for line in lines[9:]] == ["7$_$.png"]
     assert lines[9][-1] == "light background: inverted, fitted"
     drawing = matplotlib.image.imread("drawn.png")
@@ -318,7 +320,7 @@ def test_published_weights_come_before_those_of_the_pipeline(
     on_paper(Path("good.png"), digits[0][0])
     command("good.png")
     assert f"by {WHERE.weights}:" in capsys.readouterr().out
-    checkpoints.save_weights(net, WHERE.published, half=True)
+    save_weights(net, WHERE.published, half=True)
     command("good.png")
     assert f"by {WHERE.published}:" in capsys.readouterr().out
     command("good.png", weights=WHERE.weights, scale="quick")
@@ -328,7 +330,7 @@ def test_published_weights_come_before_those_of_the_pipeline(
 def test_the_best_trained_scale_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for scale, kind in (("quick", "published"), ("full", "weights"), ("paper", "published")):
-        path = getattr(paths.Run(scale, RUN, 0), kind)
+        path = getattr(paths.RunPaths(scale, RUN, 0), kind)
         path.parent.mkdir(parents=True)
         path.touch()
         assert paths.trained(RUN, 0, predict.SCALES) == (scale, path)
@@ -337,8 +339,8 @@ def test_the_best_trained_scale_comes_first(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_run_without_decoder_draws_nothing(digits: Digits, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plain = Run("mnist", "capsnet", routing=3, **WIDTHS)
-    checkpoints.save_weights(models.build(plain, (28, 28, 1)), paths.Run("quick", "plain", 0).weights)
+    plain = RunConfig("mnist", "capsnet", routing=3, **WIDTHS)
+    save_weights(models.build(plain, (28, 28, 1)), paths.RunPaths("quick", "plain", 0).weights)
     on_paper(Path("good.png"), digits[0][0])
     command("good.png", run="plain")
     assert len(table(capsys.readouterr().out)) == 1
@@ -346,7 +348,7 @@ def test_a_run_without_decoder_draws_nothing(digits: Digits, project: Path, caps
 
 
 @pytest.mark.parametrize(
-    ("others", "told"),
+    ("others", "message"),
     [
         ({"seed": 1}, rf"seed1\.weights\.h5: no such weights; train them with `.*{RUN} --scale quick --seed 1`"),
         ({"weights": Path("mine.h5"), "scale": "quick"}, r"mine\.h5: no such weights"),
@@ -355,10 +357,10 @@ def test_a_run_without_decoder_draws_nothing(digits: Digits, project: Path, caps
         ({"scale": "huge", "weights": WHERE.weights}, "huge"),
     ],
 )
-def test_what_does_not_fit_is_refused(digits: Digits, project: Path, others: dict[str, object], told: str) -> None:
+def test_what_does_not_fit_is_refused(digits: Digits, project: Path, others: dict[str, object], message: str) -> None:
     Path("sub").mkdir()
     before = on_paper(Path("good.png"), digits[0][0]).read_bytes()
-    with pytest.raises(Error, match=told):
+    with pytest.raises(Error, match=message):
         command("good.png", **others)
     assert Path("good.png").read_bytes() == before
 

@@ -15,15 +15,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from capsrepro import cards, checkpoints, evaluation, files, models, params, paths
+from capsrepro.core import files, params, paths
+from capsrepro.core.errors import Error
 from capsrepro.data import loading
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
+from capsrepro.evidence import model_card
+from capsrepro.network import evaluation, models
+from capsrepro.network.weights import load_weights, weights_sha256
 from experiments import evaluate, publish, train
-from tests.conftest import ROOT
+from tests.support.digits import ROOT
 
 RUN = "mnist-capsnet-r3-recon"
-WHERE = paths.Run("quick", RUN, 0)
+WHERE = paths.RunPaths("quick", RUN, 0)
 ENTRY = {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True, "batch_size": 20, "shift": 0}
 TINY = {
     "conv_channels": [8], "primary_types": 2, "dense_units": [16, 16], "steps": 60, "decay_steps": 100,
@@ -44,8 +47,8 @@ def few(digits: Digits, count: int = 300) -> Mnist:
 
 
 def arguments(**others: object) -> argparse.Namespace:
-    told = {"run": RUN, "scale": "quick", "seed": 0, "params": Path("params.yaml"), "data": Path("data")}
-    return argparse.Namespace(**{**told, "restore": False, "note": "A note.", **others})
+    message = {"run": RUN, "scale": "quick", "seed": 0, "params": Path("params.yaml"), "data": Path("data")}
+    return argparse.Namespace(**{**message, "restore": False, "note": "A note.", **others})
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +89,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_published_is_what_was_counted(project: Path, digits: Digits) -> None:
     publish.main(arguments())
-    told = json.loads(WHERE.publication.read_text())
-    assert list(told) == ["wrong", "wrong_of_first_1000", "bytes", "sha256", "note"]
-    assert told["bytes"] == WHERE.published.stat().st_size < 0.6 * WHERE.weights.stat().st_size
-    assert told["sha256"] == hashlib.sha256(WHERE.published.read_bytes()).hexdigest()
+    message = json.loads(WHERE.publication.read_text())
+    assert list(message) == ["wrong", "wrong_of_first_1000", "bytes", "sha256", "note"]
+    assert message["bytes"] == WHERE.published.stat().st_size < 0.6 * WHERE.weights.stat().st_size
+    assert message["sha256"] == hashlib.sha256(WHERE.published.read_bytes()).hexdigest()
     model = built()
-    checkpoints.load_weights(model, WHERE.published)
-    assert evaluation.evaluate(model, few(digits)).wrong == told["wrong"] == told["wrong_of_first_1000"]
-    assert json.loads(WHERE.metrics.read_text())["wrong"] == told["wrong"]
+    load_weights(model, WHERE.published)
+    assert evaluation.evaluate(model, few(digits)).wrong == message["wrong"] == message["wrong_of_first_1000"]
+    assert json.loads(WHERE.metrics.read_text())["wrong"] == message["wrong"]
 
 
 def test_publishing_again_changes_nothing(project: Path) -> None:
@@ -145,12 +148,12 @@ def test_only_networks_of_mnist_are_published(project: Path) -> None:
 def test_restored_weights_are_the_rounded_ones_and_the_same_bytes_each_time(project: Path) -> None:
     publish.main(arguments())
     model = built()
-    checkpoints.load_weights(model, WHERE.weights)
+    load_weights(model, WHERE.weights)
     rounded = [keras.ops.convert_to_numpy(one).astype(np.float16).astype(np.float32) for one in model.weights]
     WHERE.weights.unlink()
     publish.main(arguments(restore=True))
     once = WHERE.weights.read_bytes()
-    checkpoints.load_weights(model, WHERE.weights)
+    load_weights(model, WHERE.weights)
     for ours, expected in zip(model.weights, rounded, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), expected)
     WHERE.weights.unlink()
@@ -202,7 +205,7 @@ def test_the_card_says_what_the_files_say(project: Path) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     pd.DataFrame({"step": [30, 60], "right": [0.5, 0.99875], "loss": [1.0, 0.00123456]}).to_csv(WHERE.history)
     facts = {"wrong": 6, "wrong_of_first_1000": 1, "bytes": 16_467_364, "sha256": "ef" * 32, "note": "It rained."}
-    text = " ".join(cards.render(params.read(), Path("results"), "quick", {f"{RUN}-seed0": facts}).split())
+    text = " ".join(model_card.render(params.read(), Path("results"), "quick", {f"{RUN}-seed0": facts}).split())
     for said in (
         "| test error | 0.05 %, 5 of 10,000 wrong; 95 % interval (Wilson) 0.02 to 0.12 % |",
         "| counted again, in half precision | 6 of 10,000 wrong |",
@@ -220,7 +223,7 @@ def test_the_card_says_what_the_files_say(project: Path) -> None:
 
 def test_the_card_holds_each_published_file_and_lines_of_at_most_120_letters(project: Path) -> None:
     publish.main(arguments())
-    other = paths.Run("quick", RUN, 1)
+    other = paths.RunPaths("quick", RUN, 1)
     for kind in ("metrics", "provenance", "history"):
         text = getattr(WHERE, kind).read_text().replace('"seed": 0', '"seed": 1')
         files.write_text(getattr(other, kind), text)
@@ -240,5 +243,5 @@ def test_the_five_lines_of_the_card_load_the_weights(project: Path) -> None:
     names: dict[str, object] = {}
     exec(block[1], names)
     model = built()
-    checkpoints.load_weights(model, WHERE.published)
-    assert checkpoints.weights_sha256(names["model"]) == checkpoints.weights_sha256(model)
+    load_weights(model, WHERE.published)
+    assert weights_sha256(names["model"]) == weights_sha256(model)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsrepro.data import batches, records, tfrecords
+from capsrepro.core.errors import Error
+from capsrepro.data import batches
 from capsrepro.data.multimnist import MultiMnist
-from capsrepro.errors import Error
-from tests.conftest import needs_tensorflow
+from capsrepro.released import records, tfrecords
+from tests.support.digits import needs_tensorflow
 
 SIZE = 3 * 4  # of the images of the small records here
 Change = Callable[[bytearray], object]
@@ -134,7 +135,7 @@ def test_files_are_closed_with_their_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda content: content.__setitem__(20, 1), "record 1: its length fails its checksum"),
         (lambda content: content.__setitem__(30, 1), "record 1: its length fails its checksum"),
@@ -145,13 +146,13 @@ def test_files_are_closed_with_their_reader(tmp_path: Path) -> None:
         (lambda content: content.extend(b"more"), "record 3: the file ends within it"),
     ],
 )
-def test_damage_of_the_framing_names_file_and_record(tmp_path: Path, change: Change, told: str) -> None:
+def test_damage_of_the_framing_names_file_and_record(tmp_path: Path, change: Change, message: str) -> None:
     path = framed([b"1234", b"5678", b"9012"], tmp_path / "digits.tfrecords")
     content = bytearray(path.read_bytes())
     assert len(content) == 60
     change(content)
     path.write_bytes(content)
-    with pytest.raises(Error, match=rf"digits\.tfrecords: {told}; fetch it again"):
+    with pytest.raises(Error, match=rf"digits\.tfrecords: {message}; fetch it again"):
         tfrecords.RecordFiles([path]).read(1)
 
 
@@ -168,7 +169,7 @@ def test_a_change_after_opening_fails_the_checksum(tmp_path: Path, change: Chang
 
 @with_examples
 @pytest.mark.parametrize(
-    ("damaged", "told"),
+    ("damaged", "message"),
     [
         (b"no Example", "expected an Example with the features image_raw, label, height, width, depth"),
         (b"", "expected an Example with the features"),
@@ -182,25 +183,25 @@ def test_a_change_after_opening_fails_the_checksum(tmp_path: Path, change: Chang
         ({"label": -1}, "expected label in 0-9, received -1"),
     ],
 )
-def test_damage_of_a_record_names_file_and_record(tmp_path: Path, damaged: Content, told: str) -> None:
+def test_damage_of_a_record_names_file_and_record(tmp_path: Path, damaged: Content, message: str) -> None:
     path = framed([example(), example(), record(damaged)], tmp_path / "digits.tfrecords")
     read = records.Records(path)
     assert read.read([0, 1])["label"].tolist() == [5, 5]
-    with pytest.raises(Error, match=rf"digits\.tfrecords: record 2: {told}"):
+    with pytest.raises(Error, match=rf"digits\.tfrecords: record 2: {message}"):
         read.read([0, 2, 1])
 
 
 @with_examples
 @pytest.mark.parametrize(
-    ("first", "told"),
+    ("first", "message"),
     [
         (b"junk", "record 0: expected an Example with the features .* or image_raw, label, height, width, depth"),
         ({"width": 0}, r"record 0: expected a positive size, received \(3, 0, 1\)"),
         ({"width": -4, "height": -3}, "record 0: expected a positive size"),
     ],
 )
-def test_a_first_record_of_no_kind_is_refused(tmp_path: Path, first: Content, told: str) -> None:
-    with pytest.raises(Error, match=told):
+def test_a_first_record_of_no_kind_is_refused(tmp_path: Path, first: Content, message: str) -> None:
+    with pytest.raises(Error, match=message):
         records.Records(framed([record(first)], tmp_path / "digits"))
 
 
@@ -235,7 +236,7 @@ def test_another_number_of_shards_is_read_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("there", "told"),
+    ("there", "message"),
     [
         ([], "missing .*digits-00000-of-00003, .*digits-00001-of-00003, .*digits-00002-of-00003;"),
         (["00001-of-00003"], "missing .*digits-00000-of-00003, .*digits-00002-of-00003;"),
@@ -244,10 +245,10 @@ def test_another_number_of_shards_is_read_with_a_warning(
         (["00000-of-00001", "00000-of-00002", "00001-of-00002"], r"found sets of \[1, 2\] shards; ask for one of them"),
     ],
 )
-def test_missing_shards_are_named(tmp_path: Path, there: list[str], told: str) -> None:
+def test_missing_shards_are_named(tmp_path: Path, there: list[str], message: str) -> None:
     for name in there:
         framed([b"any"], tmp_path / f"digits-{name}")
-    with pytest.raises(Error, match=rf"digits@3: {told}"):
+    with pytest.raises(Error, match=rf"digits@3: {message}"):
         records.Records(f"{tmp_path}/digits@3")
 
 

@@ -8,17 +8,20 @@ import keras
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, models, training
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error
-from capsrepro.params import Run
-from tests.conftest import needs_tensorflow
+from capsrepro.network import models
+from capsrepro.network.weights import uncompiled, weights_sha256
+from capsrepro.released import checkpoints
+from capsrepro.training import loop
+from tests.support.digits import needs_tensorflow
 
-CAPSNET = Run(
+CAPSNET = RunConfig(
     "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=2, dense_units=(8, 8),
     batch_size=8,
 )  # fmt: skip
-BASELINE = Run(
+BASELINE = RunConfig(
     "mnist", "multimnist_baseline", loss="softmax", conv_channels=(3, 2), dense_units=(8,), batch_size=8
 )  # fmt: skip
 with_checkpoints = needs_tensorflow("read and write the released code's checkpoints")
@@ -30,38 +33,38 @@ def data(digits: tuple[np.ndarray, np.ndarray]) -> Mnist:
     return Mnist(images[:40], labels[:40], name="few", sha256="")
 
 
-def steps(model: keras.Model, run: Run, data: Mnist, first: int, last: int) -> None:
-    stream = training.Stream(data, run.batch_size, seed=0)
+def steps(model: keras.Model, run: RunConfig, data: Mnist, first: int, last: int) -> None:
+    stream = loop.Stream(data, run.batch_size, seed=0)
     for step in range(first, last):
-        model.train_on_batch(*training.tensors(stream.batch(step), 10, decoder=run.reconstruction))
+        model.train_on_batch(*loop.tensors(stream.batch(step), 10, decoder=run.reconstruction))
 
 
 @with_checkpoints
 @pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
-def test_training_goes_on_exactly_where_the_checkpoint_stopped(run: Run, data: Mnist, tmp_path: Path) -> None:
-    model = training.compiled(run, data, seed=0)
+def test_training_goes_on_exactly_where_the_checkpoint_stopped(run: RunConfig, data: Mnist, tmp_path: Path) -> None:
+    model = loop.compiled(run, data, seed=0)
     steps(model, run, data, 0, 3)
     prefix = checkpoints.save_released(model, tmp_path / "model.ckpt", 3)
     assert prefix == tmp_path / "model.ckpt-3"
     steps(model, run, data, 3, 5)
-    again = training.compiled(run, data, seed=1)
+    again = loop.compiled(run, data, seed=1)
     assert checkpoints.restore_released(again, prefix) == 3
     steps(again, run, data, 3, 5)
-    assert checkpoints.weights_sha256(again) == checkpoints.weights_sha256(model)
+    assert weights_sha256(again) == weights_sha256(model)
     assert [path.name for path in tmp_path.glob("[!m]*")] == []  # nothing but the checkpoint's two files
 
 
 @with_checkpoints
 def test_slots_are_not_needed_and_not_in_the_way(data: Mnist, tmp_path: Path) -> None:
-    model = training.compiled(CAPSNET, data, seed=0)
+    model = loop.compiled(CAPSNET, data, seed=0)
     steps(model, CAPSNET, data, 0, 2)
     with_slots = checkpoints.save_released(model, tmp_path / "with", 2)
-    bare = checkpoints.save_released(checkpoints.uncompiled(model), tmp_path / "bare", 2)
+    bare = checkpoints.save_released(uncompiled(model), tmp_path / "bare", 2)
     for prefix in (with_slots, bare):
         plain = models.build(CAPSNET, data.image_shape, seed=1)
         assert checkpoints.restore_released(plain, prefix) == 2
-        assert checkpoints.weights_sha256(plain) == checkpoints.weights_sha256(checkpoints.uncompiled(model))
-    fresh = training.compiled(CAPSNET, data, seed=1)
+        assert weights_sha256(plain) == weights_sha256(uncompiled(model))
+    fresh = loop.compiled(CAPSNET, data, seed=1)
     assert checkpoints.restore_released(fresh, bare) == 2
     assert int(fresh.optimizer.iterations) == 0  # without moments the optimizer begins anew
 
@@ -71,7 +74,7 @@ def test_a_tf1_saver_restores_what_is_saved_here(data: Mnist, tmp_path: Path) ->
     """A TF1 graph with the released names and shapes, made here by hand, takes every variable with its value."""
     import tensorflow as tf
 
-    model = training.compiled(CAPSNET, data, seed=0)
+    model = loop.compiled(CAPSNET, data, seed=0)
     steps(model, CAPSNET, data, 0, 2)
     prefix = checkpoints.save_released(model, tmp_path / "model.ckpt", 2)
     shapes = {
@@ -107,8 +110,8 @@ def test_a_tf1_saver_restores_what_is_saved_here(data: Mnist, tmp_path: Path) ->
 def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path: Path) -> None:
     """Bit for bit, Adam's slots and powers included: the released code's own checkpoint after 40 steps."""
     theirs = Path(__file__).parents[1] / "golden" / "data" / "cases" / "capsnet_slim_adam" / "model.ckpt-40"
-    run = Run("mnist", "capsnet", routing=3, primary_types=1)
-    model = training.compiled(run, Mnist(np.zeros((1, 20, 20, 1)), np.zeros(1), name="", sha256=""), 0)
+    run = RunConfig("mnist", "capsnet", routing=3, primary_types=1)
+    model = loop.compiled(run, Mnist(np.zeros((1, 20, 20, 1)), np.zeros(1), name="", sha256=""), 0)
     assert checkpoints.restore_released(model, theirs) == 40
     again = checkpoints._read_released(str(checkpoints.save_released(model, tmp_path / "model.ckpt", 40)))
     original = checkpoints._read_released(str(theirs))
@@ -147,7 +150,7 @@ def test_all_that_is_wrong_is_told_at_once_and_the_model_stays(tmp_path: Path) -
         extra=np.zeros(2, np.float32),
     )
     model = models.build(CAPSNET, (28, 28, 1))
-    before = checkpoints.weights_sha256(model)
+    before = weights_sha256(model)
     with pytest.raises(Error) as fault:
         checkpoints.restore_released(model, prefix)
     for part in (
@@ -160,7 +163,7 @@ def test_all_that_is_wrong_is_told_at_once_and_the_model_stays(tmp_path: Path) -
     ):
         assert part in str(fault.value)
     assert "\n" not in str(fault.value)
-    assert checkpoints.weights_sha256(model) == before
+    assert weights_sha256(model) == before
 
 
 @with_checkpoints
@@ -178,7 +181,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         checkpoints.restore_released(models.build(other, (28, 28, 1)), prefix)
     with pytest.raises(Error, match="missing fc1/biases; "):
         checkpoints.restore_released(models.build(BASELINE, (28, 28, 1)), prefix)
-    paper = Run("mnist", "mnist_baseline", loss="softmax", conv_channels=(2, 2, 2), dense_units=(4, 4))
+    paper = RunConfig("mnist", "mnist_baseline", loss="softmax", conv_channels=(2, 2, 2), dense_units=(4, 4))
     with pytest.raises(Error, match="no such network"):
         checkpoints.save_released(models.build(paper, (28, 28, 1)), tmp_path / "model.ckpt", 0)
 

@@ -5,24 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsrepro.data import mnist, records
-from capsrepro.errors import Error
-from capsrepro.params import Run
-from capsrepro.released import inputs
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
+from capsrepro.data import mnist
+from capsrepro.released import inputs, records
 from capsrepro.released.settings import Hparams, settings
-from tests.conftest import idx, needs_tensorflow
+from tests.support.digits import idx, needs_tensorflow
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
 with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 
-def run(model: str = "capsule", overrides: str = "", targets: int = 1) -> Run:
+def run(model: str = "capsule", overrides: str = "", targets: int = 1) -> RunConfig:
     hparams = Hparams.read(overrides)
     return settings(model, hparams, targets=targets, steps=10, save_steps=5)
 
 
 def test_the_defaults_are_the_released_capsnet() -> None:
-    assert run() == Run("mnist", "capsnet", routing=3, reconstruction=True, steps=10, checkpoint_steps=5)
+    assert run() == RunConfig("mnist", "capsnet", routing=3, reconstruction=True, steps=10, checkpoint_steps=5)
 
 
 def test_the_cifar10_command_of_the_released_readme() -> None:
@@ -147,13 +147,14 @@ def test_what_cannot_be_had_is_said(arguments: dict, message: str, tmp_path: Pat
 @with_examples
 def test_a_pair_of_one_class_has_no_negative_loss(tmp_path: Path) -> None:
     """The released code adds the two labels up to 2, and its margin loss becomes negative."""
-    from capsrepro import losses, training
+    from capsrepro.network import losses
+    from capsrepro.training import loop
 
     image = np.zeros((1, 36, 36, 1), np.uint8)
     pair = {"merged_raw": image, "image_raw_1": image, "image_raw_2": image, "label_1": [3], "label_2": [3]}
     records.write(tmp_path / "pairs", records.PAIRS, [{name: np.asarray(value) for name, value in pair.items()}])
     batch = load(tmp_path / "pairs", targets=2).batch(np.arange(1))
-    _, truths = training.tensors(batch, 10, decoder=False)
+    _, truths = loop.tensors(batch, 10, decoder=False)
     assert truths["scores"].max() == 1.0
     for scores in (np.full((1, 10), 0.95, np.float32), np.zeros((1, 10), np.float32)):
         assert float(losses.margin_loss(truths["scores"], scores, recipe="released")[0]) >= 0.0

@@ -15,9 +15,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from capsrepro import params, report, scales, tables
-from capsrepro.errors import Error
-from capsrepro.recipes import disagreements, trainings
+from capsrepro import report
+from capsrepro.ablations import cases, trainings
+from capsrepro.core import params
+from capsrepro.core.errors import Error
+from capsrepro.evidence import comparison, tables
 from capsrepro.report import content, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +164,7 @@ def test_both_must_show_the_same_tables(written):
 
 def test_the_first_table_must_be_the_one_of_table_md(written):
     folder, known = written
-    table, _ = scales.assemble(known, folder.parent, "quick")
+    table, _ = comparison.load_comparison(known, folder.parent, "quick")
     body = tables.markdown(table, "quick").split("\n\n")[-1].strip()
     text = (folder / "report.md").read_text()
     assert body in text
@@ -240,10 +242,10 @@ def test_figures_must_be_shown_by_name_and_a_missing_one_told(written):
     ]
     assert "As a vector drawing: [PDF](figures/figure3.pdf)." in text
     assert "### Confusion matrix (MultiMNIST)" in text
-    for told in (text, html.unescape("".join(Page((written[0] / "report.html").read_text()).words))):
-        assert "Not drawn at this scale" in told
+    for message in (text, html.unescape("".join(Page((written[0] / "report.html").read_text()).words))):
+        assert "Not drawn at this scale" in message
         for name in ("figure5", "figure-a1", "figure-a2"):
-            assert name in told
+            assert name in message
     assert "Not drawn at this scale: `figure5`, `figure-a1`, `figure-a2`." in text
 
 
@@ -276,9 +278,9 @@ def test_any_other_csv_must_be_shown_as_it_is(written):
         assert shown["Tried"] == expected
 
 
-def test_a_disagreement_must_show_both_sides_and_the_file_of_each_training(written):
+def test_an_ablation_must_show_both_sides_and_the_file_of_each_training(written):
     folder, known = written
-    (row,) = disagreements.chosen(["primary-capsules"])
+    (row,) = cases.chosen(["primary-capsules"])
     wrong = {(0, 0): 150, (0, 1): 170, (1, 0): 200, (1, 1): 240}  # of side and seed
     for (side, seed), count in wrong.items():
         training = trainings.training_of(known, "quick", row.run, row.sides[side])
@@ -292,7 +294,7 @@ def test_a_disagreement_must_show_both_sides_and_the_file_of_each_training(writt
     for shown in both(folder):
         lines = shown["Where paper and released code disagree"]
         lines = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
-        assert list(lines) == [each.what for each in disagreements.DISAGREEMENTS]
+        assert list(lines) == [each.what for each in cases.DISAGREEMENTS]
         assert lines[row.what]["seeds"] == "2"
         assert lines[row.what]["paper: error %"] == "1.60 ± 0.14"
         assert lines[row.what]["released: error %"] == "2.20 ± 0.28"
@@ -302,7 +304,7 @@ def test_a_disagreement_must_show_both_sides_and_the_file_of_each_training(writt
         assert lines[row.what]["what it says"] == "quick scale cannot tell"
         other = {line["what it says"] for what, line in lines.items() if what != row.what}
         assert other == {"not run", "nothing to compare"}
-        every = shown["Trainings of the disagreements"]
+        every = shown["Trainings of the ablations"]
         assert sorted(line[1:2] + line[3:] for line in every[1:]) == sorted(
             [str(seed), str(count / 100), f"{count}/10000", "ef" * 6, "4567" * 3 + "+"]
             for (_, seed), count in wrong.items()

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import params, report
+from capsrepro import report
+from capsrepro.core import params
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capsrepro.core.errors import Error
 from capsrepro.data import smallnorb
-from capsrepro.errors import Error
 
 FETCH = "python -m experiments.fetch smallnorb"
 BYTE, INT32 = np.dtype("u1"), np.dtype("<i4")
@@ -84,7 +84,7 @@ GOOD = matrix(np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4))
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (GOOD[:-1], "expected 48 bytes, received 47"),
         (GOOD + b"x", "expected 48 bytes, received 49"),
@@ -97,9 +97,9 @@ GOOD = matrix(np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4))
         (GOOD[:8] + b"\x03" + GOOD[9:], r"its header says \(3, 1, 3, 4\)"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "some.mat").write_bytes(content)
-    with pytest.raises(Error, match=rf"some\.mat: .*{told}.*; delete it and run `{FETCH}`"):
+    with pytest.raises(Error, match=rf"some\.mat: .*{message}.*; delete it and run `{FETCH}`"):
         smallnorb.read_matrix(tmp_path / "some.mat", BYTE, (2, 1, 3, 4))
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import files, sources
-from capsrepro.errors import Error
+from capsrepro import sources
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.mirrors import Npm
 from capsrepro.sources.parts import File, MirrorError, Package
 from capsrepro.sources.published import SOURCES, Source
-from capsrepro.sources.record import Record
 
 CONTENTS = {"images": b"pixels" * 1000, "labels": b"0123456789"}
 
@@ -267,7 +268,7 @@ def test_hashes_of_two_sources_recorded_at_once_are_both_kept(tmp_path):
     lock = tmp_path / "lock.json"
     with ThreadPoolExecutor() as pool:
         with files.alone(tmp_path):  # another fetch has read the file and is about to write it
-            record = Record(committed(TARRED), tmp_path / "toy", lock)
+            record = Hashes(committed(TARRED), tmp_path / "toy", lock)
             adding = pool.submit(record.add, {"toy.tar.gz": "1"})
             with pytest.raises(TimeoutError):
                 adding.result(timeout=0.1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from capsrepro.core.errors import Error
 from capsrepro.data import svhn
-from capsrepro.errors import Error
 
 FETCH = "python -m experiments.fetch svhn"
 IMAGES = np.random.Generator(np.random.Philox(3)).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
@@ -22,8 +22,8 @@ def write(path: Path, **arrays: Any) -> Path:
     return path
 
 
-def refused(path: Path, told: str) -> None:
-    with pytest.raises(Error, match=rf"{path.name}: {told}.*; delete it and run `{FETCH}`") as raised:
+def refused(path: Path, message: str) -> None:
+    with pytest.raises(Error, match=rf"{path.name}: {message}.*; delete it and run `{FETCH}`") as raised:
         svhn.read_matlab(path, 4)
     assert "\n" not in str(raised.value)
 
@@ -67,7 +67,7 @@ def test_labels_may_be_stored_as_doubles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "told"),
+    ("arrays", "message"),
     [
         ({"X": None}, r"expected X, uint8 \(32, 32, 3, 4\), received object \(\)"),
         ({"y": None}, r"expected y, numbers \(4, 1\), received object \(\)"),
@@ -83,8 +83,8 @@ def test_labels_may_be_stored_as_doubles(tmp_path: Path) -> None:
         ({"y": LABELS * np.nan}, "expected labels 1-10, received nan"),
     ],
 )
-def test_other_content_is_refused_by_name(tmp_path: Path, arrays: dict[str, Any], told: str) -> None:
-    refused(write(tmp_path / "some.mat", **arrays), told)
+def test_other_content_is_refused_by_name(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    refused(write(tmp_path / "some.mat", **arrays), message)
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from capsrepro import paper, reasons, tables
-from capsrepro.errors import Error
-from capsrepro.params import Run
-from capsrepro.verdicts import wilson
+from capsrepro.core import not_run
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
+from capsrepro.evidence import comparison, paper, tables
+from capsrepro.evidence import results as evidence
+from capsrepro.evidence.intervals import wilson
 
 ROOT = Path(__file__).parents[2]
 ROWS = paper.read(ROOT / "results" / "paper.csv")
@@ -25,8 +27,8 @@ BASELINE = "mnist-baseline"
 def settings(run, **changes):
     row = ROWS[run]
     model = "mnist_baseline" if row.routing is None else "capsnet"
-    entry = Run("mnist", model, "paper", routing=row.routing, reconstruction=bool(row.decoder), **changes)
-    return json.loads(json.dumps(dataclasses.asdict(entry)))
+    entry = RunConfig("mnist", model, "paper", routing=row.routing, reconstruction=bool(row.decoder), **changes)
+    return entry.as_json()
 
 
 def write(folder, run=R3, seed=0, wrong=23, scale="full", metrics=(), provenance=(), **changes):
@@ -51,9 +53,9 @@ def write(folder, run=R3, seed=0, wrong=23, scale="full", metrics=(), provenance
 
 
 def built(folder, scale="full", reasons=None):
-    results = tables.read_results(folder, scale)
+    results = evidence.read(folder, scale)
     now = {run: settings(run) for run in (R3, BASELINE)}
-    return tables.build(ROWS, results, now, now, reasons), results
+    return comparison.build(ROWS, results, now, now, reasons), results
 
 
 def read_csv(path):
@@ -125,8 +127,8 @@ def test_runs_csv_must_have_a_line_for_each_seed(tmp_path):
 def test_an_accuracy_must_be_shown_as_such(tmp_path):
     run = "affnist-capsnet"
     write(tmp_path, run, 0, 0, metrics={"wrong": 64_000, "examples": 320_000, "test_error_pct": 20.0, "parameters": 1})
-    results = tables.read_results(tmp_path, "full")
-    line = shown(tables.build(ROWS, results, {run: settings(run)}, {run: settings(run)}), run)
+    results = evidence.read(tmp_path, "full")
+    line = shown(comparison.build(ROWS, results, {run: settings(run)}, {run: settings(run)}), run)
     assert (line["measured"], line["difference"], line["verdict"]) == ("80.00 (64000/320000)", "+1.00", "reproduced")
     assert line["95 % interval"] == "79.86 to 80.14"  # 1.96 * sqrt(0.2 * 0.8 / 320000) = 0.139 points
 
@@ -171,7 +173,7 @@ def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "key", "value", "told"),
+    ("kind", "key", "value", "message"),
     [
         ("metrics", "wrong", "23", "expected a whole number, received '23'"),
         ("metrics", "wrong", True, "expected a whole number, received True"),
@@ -184,11 +186,11 @@ def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
         ("provenance", "stop_reached", "no", "expected true or false, received 'no'"),
     ],
 )
-def test_a_malformed_value_must_be_refused_naming_file_and_key(tmp_path, kind, key, value, told):
+def test_a_malformed_value_must_be_refused_naming_file_and_key(tmp_path, kind, key, value, message):
     path = write(tmp_path, **{kind: {key: value}})
     with pytest.raises(Error) as refused:
-        tables.read_results(tmp_path, "full")
-    assert str(refused.value).startswith(f"{path.parents[1] / kind / path.name}, {key}: {told}; run `dvc repro`")
+        evidence.read(tmp_path, "full")
+    assert str(refused.value).startswith(f"{path.parents[1] / kind / path.name}, {key}: {message}; run `dvc repro`")
 
 
 @pytest.mark.parametrize(("kind", "key"), [("metrics", "weights_sha256"), ("provenance", "data_sha256")])
@@ -196,14 +198,14 @@ def test_a_missing_key_must_be_refused_naming_file_and_key(tmp_path, kind, key):
     path = write(tmp_path).parents[1] / kind / f"{R3}-seed0.json"
     path.write_text(path.read_text().replace(f'"{key}"', '"other"'))
     with pytest.raises(Error, match=f"^{re.escape(str(path))}, {key}: missing"):
-        tables.read_results(tmp_path, "full")
+        evidence.read(tmp_path, "full")
 
 
 @pytest.mark.parametrize("change", [{"scale": "quick"}, {"run": BASELINE}, {"seed": 7}])
 def test_metrics_in_a_file_of_another_name_must_be_refused(tmp_path, change):
     path = write(tmp_path, metrics=change)
     with pytest.raises(Error, match=f"^{re.escape(str(path))}: expected the scale, run and seed of its path"):
-        tables.read_results(tmp_path, "full")
+        evidence.read(tmp_path, "full")
 
 
 def test_metrics_without_provenance_or_torn_must_be_refused(tmp_path):
@@ -211,41 +213,41 @@ def test_metrics_without_provenance_or_torn_must_be_refused(tmp_path):
     beside = path.parents[1] / "provenance" / path.name
     beside.unlink()
     with pytest.raises(Error, match=re.escape(str(beside))):
-        tables.read_results(tmp_path, "full")
+        evidence.read(tmp_path, "full")
     path.write_text(path.read_text()[:40])
     with pytest.raises(Error, match="not readable as JSON"):
-        tables.read_results(tmp_path, "full")
+        evidence.read(tmp_path, "full")
 
 
 def test_a_reason_that_is_no_text_must_be_refused(tmp_path):
-    assert reasons.read(tmp_path, "full") == {}
+    assert not_run.read(tmp_path, "full") == {}
     (tmp_path / "full").mkdir()
     path = tmp_path / "full" / "not_run.json"
     path.write_text('{"svhn-capsnet": "source unreachable"}')
-    assert reasons.read(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
+    assert not_run.read(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
     path.write_text('{"svhn-capsnet": 1}')
     with pytest.raises(Error, match="svhn-capsnet: expected the reason as text, received 1"):
-        reasons.read(tmp_path, "full")
+        not_run.read(tmp_path, "full")
 
 
 def test_check_must_refuse_what_one_table_must_not_mix(tmp_path):
     for run, seed in ((R3, 0), (R3, 1), (BASELINE, 0)):
         write(tmp_path, run, seed)
-    good = tables.read_results(tmp_path, "full")
-    tables.check(good, "full")
-    for change, told in (
+    good = evidence.read(tmp_path, "full")
+    evidence.check(good, "full")
+    for change, message in (
         ({"scale": "quick"}, f"{R3}-seed1: of scale 'quick' in a table of scale 'full'"),
         ({"recipe": "released"}, f"{R3}-seed1: recipe 'released', but seed 0 followed 'paper'"),
         ({"data_sha256": "ef" * 32}, f"{R3}-seed1: trained on mnist of sha256 efefefefefef, but {BASELINE}-seed0 cdcd"),
     ):
-        with pytest.raises(Error, match=re.escape(told)):
-            tables.check([*good[:-1], dataclasses.replace(good[-1], **change)], "full")
+        with pytest.raises(Error, match=re.escape(message)):
+            evidence.check([*good[:-1], dataclasses.replace(good[-1], **change)], "full")
 
 
 def test_check_must_let_different_data_sets_have_different_hashes(tmp_path):
     write(tmp_path)
     write(tmp_path, BASELINE, provenance={"data_sha256": "ef" * 32, "settings": settings(BASELINE) | {"data": "svhn"}})
-    tables.check(tables.read_results(tmp_path, "full"), "full")
+    evidence.check(evidence.read(tmp_path, "full"), "full")
 
 
 def command(*arguments):

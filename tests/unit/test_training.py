@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capsrepro import checkpoints, devices, evaluation, files, keeper, models, provenance, training
+from capsrepro.core import files
+from capsrepro.core.errors import Error, Stopped
+from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.errors import Error, Stopped
-from capsrepro.params import Run
+from capsrepro.network import devices, evaluation, models
+from capsrepro.network.weights import load_weights, save_weights, weights_sha256
+from capsrepro.training import callback, loop, provenance
 
-CAPSNET = Run(
+CAPSNET = RunConfig(
     "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=1, dense_units=(8, 8),
     batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
 )  # fmt: skip
-BASELINE = Run(
+BASELINE = RunConfig(
     "mnist", "mnist_baseline", recipe="paper", loss="softmax", padding="same", dropout=0.5, conv_channels=(2, 2, 2),
     dense_units=(8, 8), batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
 )  # fmt: skip
@@ -33,25 +36,25 @@ def data(digits: tuple[np.ndarray, np.ndarray]) -> Mnist:
     return Mnist(images[:50], labels[:50], name="few", sha256="of few")
 
 
-def train(run: Run, data: Mnist, state: Path, seed: int = 0) -> training.Trained:
-    return training.train(run, data, seed, state=state, verbose=0)
+def train(run: RunConfig, data: Mnist, state: Path, seed: int = 0) -> loop.Trained:
+    return loop.train(run, data, seed, state=state, verbose=0)
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the batch of a step the last thing that a training asks for."""
-    asked = training.Stream.batch
+    asked = loop.Stream.batch
 
-    def batch(self: training.Stream, number: int) -> Any:
+    def batch(self: loop.Stream, number: int) -> Any:
         if number >= step:
             raise Killed("Killed")  # TensorFlow raises an error of its own, which cites this one
         return asked(self, number)
 
-    monkeypatch.setattr(training.Stream, "batch", batch)
+    monkeypatch.setattr(loop.Stream, "batch", batch)
 
 
 @pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
-    run: Run, data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunConfig, data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(run, data, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -60,7 +63,7 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
             train(run, data, tmp_path / "state")
     again = train(run, data, tmp_path / "state")
     assert (whole.resumed_at, again.resumed_at) == (0, 4)
-    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+    assert weights_sha256(again.model) == weights_sha256(whole.model)
     assert again.history == whole.history
     assert [line["step"] for line in whole.history] == [2, 4, 6, 7]
 
@@ -78,7 +81,7 @@ def test_the_history_has_the_total_loss_and_its_parts(data: Mnist, tmp_path: Pat
 def test_the_rate_is_the_released_schedule(data: Mnist, tmp_path: Path) -> None:
     lines = train(CAPSNET, data, tmp_path).history
     assert [line["learning_rate"] for line in lines] == pytest.approx([0.001 * 0.96 ** (s / 5) for s in (2, 4, 6, 7)])
-    assert float(training.Decay(0.001, 2000, 0.96)(1_000_000)) == pytest.approx(1e-6)
+    assert float(loop.Decay(0.001, 2000, 0.96)(1_000_000)) == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize("change", [{"routing": 1}, {"recipe": "paper"}, {"learning_rate": 0.002}, {"steps": 9}])
@@ -114,19 +117,19 @@ def test_a_damaged_newest_backup_gives_way_to_the_one_before(
     again = train(CAPSNET, data, tmp_path)
     assert again.resumed_at == 6
     assert "00000007.npz: this backup cannot be read" in caplog.text
-    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+    assert weights_sha256(again.model) == weights_sha256(whole.model)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_backup(
     data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = training.Stream.batch
+    asked = loop.Stream.batch
 
-    def batch(self: training.Stream, step: int) -> Any:
+    def batch(self: loop.Stream, step: int) -> Any:
         good = asked(self, step)
         return good._replace(targets=good.targets * np.float32(np.nan)) if step == 4 else good
 
-    monkeypatch.setattr(training.Stream, "batch", batch)
+    monkeypatch.setattr(loop.Stream, "batch", batch)
     with pytest.raises(Error, match="step 5: the loss is nan; the last good weights are in"):
         train(CAPSNET, data, tmp_path)
     assert max(tmp_path.rglob("*.npz")).name == "00000004.npz"
@@ -143,25 +146,25 @@ def test_a_second_training_says_who_holds_the_first(data: Mnist, tmp_path: Path)
 def test_weights_are_the_same_bytes_on_rerun_and_come_back_exactly(data: Mnist, tmp_path: Path) -> None:
     trained = train(CAPSNET, data, tmp_path / "state")
     for name in ("one", "other"):
-        checkpoints.save_weights(trained.model, tmp_path / f"{name}.weights.h5")
+        save_weights(trained.model, tmp_path / f"{name}.weights.h5")
     assert (tmp_path / "one.weights.h5").read_bytes() == (tmp_path / "other.weights.h5").read_bytes()
     fresh = models.build(CAPSNET, data.image_shape, seed=5)
-    checkpoints.load_weights(fresh, tmp_path / "one.weights.h5")
-    assert checkpoints.weights_sha256(fresh) == checkpoints.weights_sha256(trained.model)
+    load_weights(fresh, tmp_path / "one.weights.h5")
+    assert weights_sha256(fresh) == weights_sha256(trained.model)
     assert evaluation.evaluate(fresh, data) == evaluation.evaluate(trained.model, data)
 
 
 def test_weights_of_another_network_or_none_are_refused(data: Mnist, tmp_path: Path) -> None:
     model = models.build(CAPSNET, data.image_shape)
     with pytest.raises(Error, match="no such weights"):
-        checkpoints.load_weights(model, tmp_path / "none.weights.h5")
+        load_weights(model, tmp_path / "none.weights.h5")
     (tmp_path / "text.weights.h5").write_text("not weights")
     with pytest.raises(Error, match="not a Keras weights file"):
-        checkpoints.load_weights(model, tmp_path / "text.weights.h5")
+        load_weights(model, tmp_path / "text.weights.h5")
     other = models.build(dataclasses.replace(CAPSNET, primary_types=2), data.image_shape)
-    checkpoints.save_weights(other, tmp_path / "other.weights.h5")
+    save_weights(other, tmp_path / "other.weights.h5")
     with pytest.raises(Error, match="not the weights of this capsnet"):
-        checkpoints.load_weights(model, tmp_path / "other.weights.h5")
+        load_weights(model, tmp_path / "other.weights.h5")
 
 
 def test_evaluation_counts_every_image_once(data: Mnist) -> None:
@@ -184,9 +187,9 @@ def test_weights_that_are_not_finite_are_refused_though_a_relu_would_hide_them(d
     model = models.build(CAPSNET, data.image_shape)
     kernel = model.get_layer("conv1").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
-    checkpoints.save_weights(model, tmp_path / "bad.weights.h5")
+    save_weights(model, tmp_path / "bad.weights.h5")
     with pytest.raises(Error, match=r"bad.weights.h5: a weight is not finite"):
-        checkpoints.load_weights(models.build(CAPSNET, data.image_shape), tmp_path / "bad.weights.h5")
+        load_weights(models.build(CAPSNET, data.image_shape), tmp_path / "bad.weights.h5")
 
 
 def test_averaged_weights_are_the_moving_average_however_often_the_training_was_stopped(
@@ -196,13 +199,13 @@ def test_averaged_weights_are_the_moving_average_however_often_the_training_was_
     run = dataclasses.replace(CAPSNET, average=momentum)
     seen = []
     with monkeypatch.context() as patch:
-        ended = keeper.Keeper.on_train_batch_end
+        ended = callback.TrainingCallback.on_train_batch_end
 
-        def note(self: keeper.Keeper, number: int, logs: Any = None) -> None:
+        def note(self: callback.TrainingCallback, number: int, logs: Any = None) -> None:
             seen.append(self.model.get_layer("conv1").kernel.numpy())
             ended(self, number, logs)
 
-        patch.setattr(keeper.Keeper, "on_train_batch_end", note)
+        patch.setattr(callback.TrainingCallback, "on_train_batch_end", note)
         whole = train(run, data, tmp_path / "whole")
     average = seen[0]
     for kernel in seen[1:]:
@@ -216,25 +219,25 @@ def test_averaged_weights_are_the_moving_average_however_often_the_training_was_
     again = train(run, data, tmp_path / "state")
     finished = train(run, data, tmp_path / "state")  # nothing left to do but the average
     for other in (again, finished):
-        assert checkpoints.weights_sha256(other.model) == checkpoints.weights_sha256(whole.model)
+        assert weights_sha256(other.model) == weights_sha256(whole.model)
 
 
 def test_a_training_ends_at_its_accuracy_and_stays_ended(data: Mnist, tmp_path: Path) -> None:
     """Section 5.2: stopped at an accuracy; started again, it has nothing to do and the same weights."""
     run = dataclasses.replace(CAPSNET, stop_pct=1.0)
-    first = training.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    first = loop.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
     reached = [line["stop_accuracy_pct"] >= 1.0 for line in first.history]
     assert reached == [False] * (len(reached) - 1) + [True]
     assert (first.stop_reached, first.steps) == (True, first.history[-1]["step"])
     assert first.history[-1]["stop_accuracy_pct"] == 100.0 - evaluation.evaluate(first.model, data).error_pct
-    again = training.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    again = loop.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
     assert (again.resumed_at, again.history) == (first.steps, first.history)
-    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(first.model)
+    assert weights_sha256(again.model) == weights_sha256(first.model)
 
 
 def test_an_accuracy_that_is_not_reached_is_told(data: Mnist, tmp_path: Path) -> None:
     run = dataclasses.replace(CAPSNET, stop_pct=100.0, steps=2)
-    trained = training.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    trained = loop.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
     assert (trained.stop_reached, trained.steps) == (False, 2)
 
 
@@ -244,9 +247,9 @@ def test_an_ensemble_is_one_network_whose_scores_are_the_sum(data: Mnist, tmp_pa
     images = data.batch(np.arange(5)).images
     alone = [models.classifier(member).predict_on_batch(images) for member in members]
     assert np.allclose(models.classifier(both).predict_on_batch(images), alone[0] + alone[1], rtol=1e-6)
-    checkpoints.save_weights(both, tmp_path / "both.weights.h5")
+    save_weights(both, tmp_path / "both.weights.h5")
     fresh = models.ensemble([models.build(CAPSNET, data.image_shape, seed=seed) for seed in (3, 4)])
-    checkpoints.load_weights(fresh, tmp_path / "both.weights.h5")
+    load_weights(fresh, tmp_path / "both.weights.h5")
     assert np.array_equal(
         models.classifier(fresh).predict_on_batch(images), models.classifier(both).predict_on_batch(images)
     )
@@ -259,14 +262,14 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
     """In the middle of an interval, too; the weights are those of an uninterrupted training."""
     whole = train(CAPSNET, data, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        asked = training.Stream.batch
+        asked = loop.Stream.batch
 
-        def batch(self: training.Stream, number: int) -> Any:
+        def batch(self: loop.Stream, number: int) -> Any:
             if number == 3:
                 signal.raise_signal(signal.SIGTERM)
             return asked(self, number)
 
-        patch.setattr(training.Stream, "batch", batch)
+        patch.setattr(loop.Stream, "batch", batch)
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(Stopped, match=r"step \d is saved in .*; the next start goes on there") as stop:
             train(CAPSNET, data, tmp_path / "state")
@@ -274,7 +277,7 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
         assert signal.getsignal(signal.SIGTERM) == before
     again = train(CAPSNET, data, tmp_path / "state")
     assert again.resumed_at > 0
-    assert checkpoints.weights_sha256(again.model) == checkpoints.weights_sha256(whole.model)
+    assert weights_sha256(again.model) == weights_sha256(whole.model)
     assert [line["step"] for line in again.history] == [2, 4, 6, 7]
 
 
@@ -284,13 +287,13 @@ def test_a_training_that_stays_at_chance_is_given_up() -> None:
     with pytest.raises(
         Error, match=r"step 300: training accuracy stays at chance \(11.3 %, 11.3 %, 11.3 %; chance is 10.0 %"
     ):
-        keeper.check_above_chance(guessing, run, 10)
-    keeper.check_above_chance(guessing[:2], run, 10)  # too early to say
-    keeper.check_above_chance([*guessing[:2], {"step": 300.0, "right": 0.13}], run, 10)
-    keeper.check_above_chance(guessing, dataclasses.replace(run, checkpoint_steps=10), 10)
-    keeper.check_above_chance(guessing, run, 10, digits=2)  # chance is one of 45 pairs of classes
+        callback.check_above_chance(guessing, run, 10)
+    callback.check_above_chance(guessing[:2], run, 10)  # too early to say
+    callback.check_above_chance([*guessing[:2], {"step": 300.0, "right": 0.13}], run, 10)
+    callback.check_above_chance(guessing, dataclasses.replace(run, checkpoint_steps=10), 10)
+    callback.check_above_chance(guessing, run, 10, digits=2)  # chance is one of 45 pairs of classes
     with pytest.raises(Error, match=r"chance is 2.2 %"):
-        keeper.check_above_chance([{**line, "right": 0.022} for line in guessing], run, 10, digits=2)
+        callback.check_above_chance([{**line, "right": 0.022} for line in guessing], run, 10, digits=2)
 
 
 def test_auto_is_told_by_the_provenance_and_by_the_backups(

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from capsrepro import backups, files
-from tests.conftest import ROOT, unpacked
+from capsrepro.core import files
+from capsrepro.training import backups
+from tests.support.digits import ROOT, unpacked
 
 FEW = """
 import numpy as np
 from capsrepro.data import loading, mnist
-from tests.conftest import unpacked
+from tests.support.digits import unpacked
 images = np.frombuffer(unpacked("t10k-images-idx3-ubyte"), np.uint8, offset=16).reshape(-1, 28, 28, 1)
 labels = np.frombuffer(unpacked("t10k-labels-idx1-ubyte"), np.uint8, offset=8)
 loading.load = lambda *_: mnist.Mnist(images[:50], labels[:50], name="few", sha256="of few")
@@ -54,9 +55,9 @@ def wait_until_held(process: subprocess.Popen[str]) -> None:
 
 def ended(process: subprocess.Popen[str], given: str | None = None) -> tuple[int, list[str]]:
     """The exit status of a command and the errors that it told."""
-    _, told = process.communicate(given)
-    assert "Traceback" not in told, told
-    return process.returncode, [line for line in told.splitlines() if line.startswith("error: ")]
+    _, message = process.communicate(given)
+    assert "Traceback" not in message, message
+    return process.returncode, [line for line in message.splitlines() if line.startswith("error: ")]
 
 
 def test_backups_that_another_start_goes_on_from_are_not_cleared(tmp_path: Path) -> None:

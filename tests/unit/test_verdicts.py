@@ -1,29 +1,26 @@
 """Intervals against hand-computed and published values, and every word of the rule for verdicts."""
 
 import dataclasses
-import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsrepro import params, verdicts
-from capsrepro.intervals import student, wilson
-from capsrepro.paper import Row
-from capsrepro.verdicts import Result, compare, interval, judge
+from capsrepro.core.params import RunConfig
+from capsrepro.evidence import verdicts
+from capsrepro.evidence.intervals import student, wilson
+from capsrepro.evidence.paper import Row
+from capsrepro.evidence.results import Result
+from capsrepro.evidence.verdicts import compare, interval, judge
 
 ROW = Row(
-    "mnist-capsnet-r3-recon", "Table 1", "CapsNet", "mnist", "test_error_pct",
-    0.25, 0.005, 3, 0.10, "noise", 8215728, 3, True,
+    id="mnist-capsnet-r3-recon", where="Table 1", what="CapsNet", data="mnist", measure="test_error_pct",
+    value=0.25, std=0.005, n=3, margin=0.10, margin_reason="noise", parameters=8215728, routing=3, decoder=True,
 )  # fmt: skip
 ACCURACY = dataclasses.replace(
     ROW, data="affnist", measure="test_accuracy_pct", value=79.0, margin=3.0, parameters=None, decoder=None
 )
-SETTINGS = json.loads(
-    json.dumps(
-        dataclasses.asdict(params.Run(data="mnist", model="capsnet", recipe="paper", routing=3, reconstruction=True))
-    )
-)
+SETTINGS = RunConfig(data="mnist", model="capsnet", recipe="paper", routing=3, reconstruction=True).as_json()
 
 
 def result(wrong=23, **changes):
@@ -240,7 +237,7 @@ def test_a_stop_that_was_not_reached_must_give_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"steps": 14_000}, "14k steps"),
         ({"steps": 600}, "600 steps"),
@@ -252,8 +249,8 @@ def test_a_stop_that_was_not_reached_must_give_no_verdict():
         ({"steps": 14_000, "precision": "mixed_bfloat16"}, "14k steps, bfloat16"),
     ],
 )
-def test_what_a_run_changed_must_stand_beside_the_verdict(change, told):
-    assert judged(result(settings=change), now=SETTINGS | change) == f"reproduced ({told})"
+def test_what_a_run_changed_must_stand_beside_the_verdict(change, message):
+    assert judged(result(settings=change), now=SETTINGS | change) == f"reproduced ({message})"
 
 
 def test_a_built_test_set_must_stand_beside_the_verdict():
@@ -263,6 +260,6 @@ def test_a_built_test_set_must_stand_beside_the_verdict():
 
 
 def test_auto_must_take_the_precision_that_it_was_trained_in():
-    for precision, told in (("mixed_bfloat16", " (bfloat16)"), ("float32", "")):
+    for precision, message in (("mixed_bfloat16", " (bfloat16)"), ("float32", "")):
         trained = result(settings={"precision": precision})
-        assert judged(trained, now=SETTINGS | {"precision": "auto"}) == f"reproduced{told}"
+        assert judged(trained, now=SETTINGS | {"precision": "auto"}) == f"reproduced{message}"

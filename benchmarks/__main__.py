@@ -1,0 +1,51 @@
+"""Measures training, memory, loading and start-up beside their bounds; writes JSON and a table in the README."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rows
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from experiments import run_cli
+
+EVERYTHING = Path("results", "benchmark.json")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measures, writes, and says what got slower."""
+    before = rows.read(arguments.compare) if arguments.compare else []
+    if arguments.only:
+        found = [rows.measured(arguments.only, arguments.data)]
+        print(rows.line(found[0]), flush=True)
+    else:
+        found = [alone(name, arguments.data) for name in rows.CASES]
+        if not rows.into(arguments.readme, found):
+            print(f"{arguments.readme}: has no {rows.MARKERS[0]} ... {rows.MARKERS[1]} for the table")
+    if output := arguments.output or (None if arguments.only else EVERYTHING):
+        files.write_json(output, found)
+    for line in rows.slower(found, before):
+        print(f"slower: {line}")
+
+
+def alone(name: str, data: Path) -> dict[str, Any]:
+    """Measures one in a process of its own, which has not taken any memory yet."""
+    with tempfile.TemporaryDirectory() as temporary:
+        output = Path(temporary, f"{name}.json")
+        words = ["--only", name, "--data", str(data), "--output", str(output)]
+        if subprocess.run([sys.executable, "-m", "benchmarks", *words], check=False).returncode:
+            raise Error(f"{name}: could not be measured, see above; try again with `--only {name}`")
+        return rows.read(output)[0]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--only", choices=rows.CASES, metavar="NAME", help=f"one of {', '.join(rows.CASES)}")
+    parser.add_argument("--output", type=Path, help=f"the JSON file; all: {EVERYTHING}; one: none, if not given")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="say what got slower since that file was written")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="gets the table, with all, if it has")
+    run_cli(main, parser)

@@ -1,0 +1,1 @@
+"""Ablations: paper against released code, one difference at a time."""

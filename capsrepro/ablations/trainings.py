@@ -1,0 +1,157 @@
+"""The trainings of the ablations, each done once, and the files that keep their counts."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from capsrepro.ablations.cases import CASES, Ablation, Side
+from capsrepro.core import files, paths
+from capsrepro.core.errors import Error
+from capsrepro.core.params import Params, RunConfig
+
+FOLDER = Path("studies", "ablations")  # in the folder of a scale: the counts of each training, and the table of all
+STEPS = 300_000  # of a training as the released code's; a shorter one has its share of the `decay_steps` of a side
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained for a side, perhaps of several ablations, and the settings of each test that they need."""
+
+    run: str
+    changed: Mapping[str, Any]  # from the run's own settings; `every_shift` too
+    settings: RunConfig
+    tests: Mapping[str, RunConfig]
+
+    @property
+    def name(self) -> str:
+        """`mnist-capsnet-r3-recon+loss_recipe=paper`; the run alone where nothing is changed."""
+        return "+".join([self.run, *(f"{key}={value}" for key, value in self.changed.items())])
+
+    def path(self, folder: Path, seed: int) -> Path:
+        """Where its counts lie, if `folder` is that of the scale."""
+        return folder / FOLDER / f"{paths.stem(self.name, seed)}.json"
+
+
+class Count(NamedTuple):
+    """How many test images were wrong, out of how many."""
+
+    wrong: int
+    examples: int
+
+    @property
+    def error_pct(self) -> float:
+        """In percent."""
+        return 100.0 * self.wrong / self.examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A finished training: its counts by test, and the whole content of its file."""
+
+    path: Path
+    counts: Mapping[str, Count]
+    content: Mapping[str, Any]
+
+
+def possible(known: Params, scale: str) -> list[Ablation]:
+    """The ablations that have two sides and whose run the parameter file has at this scale."""
+    return [case for case in CASES if case.sides and case.run in known.scale_settings.get(scale, {})]
+
+
+def trainings(known: Params, scale: str, cases: Iterable[Ablation]) -> list[Training]:
+    """The trainings that the ablations need, each once: sides of equal settings share it.
+
+    Raises:
+        Error: there is no such scale, or it says nothing about a run.
+    """
+    every: dict[str, Training] = {}
+    wanted: dict[str, None] = {}
+    cases, able = list(cases), possible(known, scale)
+    for case in CASES:  # those that are not wanted, too: a training is tested in all ways at once
+        for side in case.sides if case in cases or case in able else ():
+            training = training_of(known, scale, case.run, side)
+            tests = every[training.name].tests if training.name in every else {}
+            every[training.name] = dataclasses.replace(training, tests={**tests, **training.tests})
+            if case in cases:
+                wanted[training.name] = None
+    return [every[name] for name in wanted]
+
+
+def training_of(known: Params, scale: str, run: str, side: Side) -> Training:
+    """What one side wants trained, and its one test.
+
+    Raises:
+        Error: there is no such scale, or it says nothing about the run.
+    """
+    base = known.settings(run, scale)
+    train = dict(side.train)
+    if "decay_steps" in train:
+        train["decay_steps"] = max(1, round(train["decay_steps"] * base.steps / STEPS))
+    settings = _plain(dataclasses.replace(base, **train))
+    before = dataclasses.asdict(_plain(base))
+    changed = {name: value for name, value in dataclasses.asdict(settings).items() if value != before[name]}
+    test = dataclasses.replace(base, **side.test)
+    return Training(
+        run, changed | ({"every_shift": True} if side.every_shift else {}), settings, {_test_name(test): test}
+    )
+
+
+def _plain(run: RunConfig) -> RunConfig:
+    """A part that follows the recipe of the whole does not say so itself: equal trainings are equal settings."""
+    return dataclasses.replace(
+        run,
+        loss_recipe=None if run.loss_recipe == run.recipe else run.loss_recipe,
+        layers_recipe=None if run.layers_recipe == run.recipe else run.layers_recipe,
+    )
+
+
+def _test_name(test: RunConfig) -> str:
+    """The name of a test set: the settings that it depends on."""
+    names = ("shift", "base_shift", "test_pairs", "validate") if test.data == "multimnist" else ("validate",)
+    return ", ".join([test.data, *(f"{name}={getattr(test, name)}" for name in names)])
+
+
+def kept(training: Training, folder: Path, seed: int) -> Kept | None:
+    """What is kept of a training with a seed; None: it is to be trained (again).
+
+    Raises:
+        Error: its file is damaged.
+    """
+    path = training.path(folder, seed)
+    if not path.is_file():
+        return None
+    try:
+        content = files.read_json(path)
+        counts = {name: Count(int(test["wrong"]), int(test["examples"])) for name, test in content["tests"].items()}
+        if not all(0 <= count.wrong <= count.examples > 0 for count in counts.values()):
+            raise ValueError("impossible counts")
+    except (Error, KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise Error(f"{path}: damaged ({fault!r}); delete it and it is trained again") from fault
+    moved = content.get("settings") != training.settings.as_json() or not training.tests.keys() <= counts.keys()
+    return None if moved else Kept(path, counts, content)
+
+
+def found(known: Params, folder: Path, scale: str) -> dict[str, dict[int, Kept]]:
+    """What is kept of each training that the ablations need, by its name and seed; each file is read once.
+
+    Args:
+        known: the parameter file, whose settings count: what was trained with others is not there.
+        folder: that of the scale.
+        scale: its name.
+
+    Raises:
+        Error: a file is damaged.
+    """
+    names = sorted(path.name for path in (folder / FOLDER).glob("*.json"))
+    return {
+        training.name: _every_seed(training, folder, names)
+        for training in trainings(known, scale, possible(known, scale))
+    }
+
+
+def _every_seed(training: Training, folder: Path, names: Iterable[str]) -> dict[int, Kept]:
+    pattern = re.compile(re.escape(training.name) + r"-seed(\d+)\.json")
+    seeds = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
+    return {seed: one for seed in seeds if (one := kept(training, folder, seed)) is not None}

@@ -1,0 +1,1 @@
+"""Settings, paths and files that are whole or absent: what all other rooms use."""

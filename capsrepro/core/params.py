@@ -1,0 +1,182 @@
+"""The settings in `params.yaml`: what is run, and how. An unknown key or a wrong value is an error that names it."""
+
+import dataclasses
+import json
+import typing
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
+
+from capsrepro.core.errors import Error
+from capsrepro.core.validation import CONFIG, Count, Flag, Natural, Number, Text, validated
+
+Recipe = Literal["paper", "released"]
+Widths = Annotated[tuple[Count, ...], Field(min_length=1)]  # YAML has lists
+
+
+@dataclass(frozen=True, config=CONFIG)
+class RunConfig:
+    """One row of the paper: what is trained, on what, and how. The defaults are the paper's MNIST CapsNet (section 4).
+
+    What the row *is* comes first and is the same at every scale; what a scale may set comes second.
+    """
+
+    data: Literal["mnist", "multimnist", "affnist", "cifar10", "smallnorb", "svhn"]
+    model: Literal["capsnet", "mnist_baseline", "multimnist_baseline"]
+    recipe: Recipe = "released"  # where paper and released code disagree, which one is followed
+    loss_recipe: Recipe | None = None  # the same of the loss alone: its weight or its target; None: as `recipe`
+    layers_recipe: Recipe | None = None  # and of the layers: the primary capsules' scale, the baseline's first kernel
+    loss: Literal["margin", "softmax", "sigmoid"] = "margin"
+    routing: Count | None = None  # iterations of routing; None where there are no capsules
+    reconstruction: Flag = False
+    leaky: Flag = False  # leaky routing: a capsule may belong to none of the classes
+    padding: Literal["valid", "same"] = "valid"
+    primary_atoms: Count = 8
+    digit_atoms: Count = 16
+    dropout: Number = 0.0
+    shift: Natural = 2  # pixels each way at most; MNIST: of training images; MultiMNIST: of both digits, always
+    base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST: the released code shifts a base digit once
+    validate: Flag = False  # train on the last 50,000 images and test on the first 10,000 training images
+    members: Count = 1  # networks that are trained one after the other and whose class scores are added up
+    batch_size: Count = 128
+    learning_rate: Number = 0.001
+    decay_rate: Number = 0.96
+
+    conv_channels: Widths = (256,)
+    primary_types: Count = 32
+    dense_units: Widths = (512, 1024)  # CapsNet: the decoder's hidden layers; baselines: those before the last
+    steps: Count = 300_000
+    decay_steps: Count = 2000  # the rate falls by decay_rate in so many steps
+    checkpoint_steps: Count = 1500  # a backup and a line of history every so many steps
+    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast (`devices`)
+    train_examples: Count | None = None  # only the first so many training images; None: all
+    stop_pct: Number | None = None  # affNIST: train until this accuracy on the expanded MNIST test set, or for `steps`
+    average: Number | None = None  # momentum of the moving average of the weights that is kept at the end; None: none
+    test_pairs: Count = 1000  # MultiMNIST: pairs of each test digit; 1,000 are the paper's 10 million
+
+    @property
+    def recipe_of_loss(self) -> Recipe:
+        """Which recipe the loss follows."""
+        return self.loss_recipe or self.recipe
+
+    @property
+    def recipe_of_layers(self) -> Recipe:
+        """Which recipe the layers follow."""
+        return self.layers_recipe or self.recipe
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON holds them: lists in place of tuples."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+
+SCALE_MAY_SET = (
+    "conv_channels",
+    "primary_types",
+    "dense_units",
+    "steps",
+    "decay_steps",
+    "checkpoint_steps",
+    "precision",
+    "train_examples",
+    "test_pairs",
+    "stop_pct",
+    "average",
+)
+_HINTS = typing.get_type_hints(RunConfig, include_extras=True)
+ScaleSettings = TypedDict("ScaleSettings", {name: _HINTS[name] for name in SCALE_MAY_SET}, total=False)  # type: ignore[misc]
+ScaleSettings.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Params:
+    """All of `params.yaml`: what is selected, the runs, and what each scale sets for each of them."""
+
+    scales: Annotated[tuple[Text, ...], Field(min_length=1)]
+    rows: Annotated[tuple[Text, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
+    runs: dict[Text, RunConfig]
+    scale_settings: dict[Text, dict[Text, ScaleSettings]]
+    figures: tuple[Text, ...] = ()
+
+    def settings(self, run: str, scale: str) -> RunConfig:
+        """The run as it is trained at a scale.
+
+        Raises:
+            Error: there is no such run, no such scale, or the scale says nothing about the run.
+        """
+        config: RunConfig = _known(self.runs, run, "run", "runs")
+        overrides = _known(self.scale_settings, scale, "scale", "scale_settings")
+        return dataclasses.replace(config, **_known(overrides, run, "run", f"scale_settings.{scale}"))
+
+
+def read(path: Path = Path("params.yaml")) -> Params:
+    """Reads and checks a parameter file.
+
+    Raises:
+        Error: the file is missing or no YAML, a key is unknown or missing, or a value is of a wrong type or too small.
+    """
+    content = _parsed(path)
+    known = [field.name for kind in (RunConfig, Params) for field in dataclasses.fields(kind)]
+    params: Params = validated(Params, content, str(path), known=known)
+    try:
+        for name, run in params.runs.items():
+            _check(name, run, content["runs"][name])
+        for scale, entries in params.scale_settings.items():
+            for name in entries:
+                _known(params.runs, name, "run", f"scale_settings.{scale}")
+        for scale in params.scales:
+            for row in params.rows:
+                params.settings(row, scale)
+    except Error as fault:
+        raise Error(f"{path}, {fault}") from fault
+    return params
+
+
+def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
+    """What settings must not say together."""
+    if run.data == "multimnist" and "shift" not in entry:
+        raise Error(f"runs.{name}.shift: missing; a MultiMNIST run has to say how far its digits move: 4 in the paper")
+    if (run.model == "capsnet") != (run.routing is not None):
+        need = "a capsnet needs a number of iterations and a baseline none"
+        raise Error(f"runs.{name}.routing: {need}, received {run.routing}; correct it")
+
+
+def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
+    if name not in entries:
+        raise Error(f"unknown {kind} {name!r} in {where}; known: {', '.join(entries) or 'none'}")
+    return entries[name]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that refuses a key that stands twice in a mapping, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: Flag = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(keys) > len(set(keys)):
+            twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+            raise yaml.constructor.ConstructorError(problem=f"the key {twice!r} stands twice in {node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+    except OSError as fault:
+        raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as fault:
+        # The others: of values such as `2001-99-99`, `!!int x` or `!!bool x`, and of what is nested too deeply.
+        raise Error(f"{path}: not YAML ({' '.join(str(fault).split())}); correct it") from fault

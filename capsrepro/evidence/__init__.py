@@ -1,0 +1,1 @@
+"""Results beside the paper's numbers: intervals, verdicts, tables. Nothing here loads a framework."""

@@ -1,0 +1,138 @@
+"""The numbers of the paper, read from results/paper.csv, and the sizes of the data sets they are about."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from capsrepro.core.errors import Error
+from capsrepro.core.validation import CONFIG, validated
+
+
+class DataSet(NamedTuple):
+    """A data set as the paper uses it: how it is written, and how many images are the whole of it."""
+
+    title: str
+    train: int
+    test: int
+
+
+DATA: Mapping[str, DataSet] = {
+    "mnist": DataSet("MNIST", 60_000, 10_000),
+    "multimnist": DataSet("MultiMNIST", 60_000_000, 10_000_000),  # 1,000 pairs a digit
+    "affnist": DataSet("affNIST", 60_000, 320_000),  # trained on MNIST digits; tested on 32 versions of each test digit
+    "cifar10": DataSet("CIFAR-10", 50_000, 10_000),
+    "smallnorb": DataSet("smallNORB", 24_300, 24_300),
+    "svhn": DataSet("SVHN", 73_257, 26_032),  # without the 531,131 `extra` images
+}
+
+
+def _truth(cell: Any) -> bool:
+    known: dict[Any, bool] = {"true": True, "false": False, True: True, False: False}
+    if cell not in known:
+        raise ValueError(cell)
+    return known[cell]
+
+
+Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(int), Field(ge=1, lt=2**63)]  # the tables hold it in 64 bits
+Truth = Annotated[bool, BeforeValidator(_truth)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Row:
+    """One number of the paper.
+
+    `value`, `std` and `margin` are in percentage points. `std` is the standard deviation over `n` trials; both are None
+    where the paper gives none. `parameters`: None where PAPER.md gives none. `routing`: iterations, None for a net
+    without capsules. `decoder`: whether it was trained with reconstruction, None where PAPER.md does not say.
+    """
+
+    id: str
+    where: str
+    what: str
+    data: Literal["mnist", "multimnist", "affnist", "cifar10", "smallnorb", "svhn"]
+    measure: Literal["test_error_pct", "test_accuracy_pct"]
+    value: Percentage
+    std: Percentage | None = None
+    n: Count | None = None
+    margin: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+    margin_reason: str
+    parameters: Count | None = None
+    routing: Count | None = None
+    decoder: Truth | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.std is None) != (self.n is None):
+            raise ValueError(f"std and n go together, received {self.std} and {self.n}")
+        return self
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether more is better."""
+        return self.measure == "test_accuracy_pct"
+
+
+def read(path: Path = Path("results/paper.csv")) -> dict[str, Row]:
+    """Reads and checks the paper's numbers.
+
+    Returns:
+        The rows by id, in the order of the file.
+
+    Raises:
+        Error: the file is not readable, a column is unknown or missing, a value is missing or of the wrong type, or an
+            id stands twice. The message names the line and the column.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            _check_header(next(reader, []), path)
+            rows: dict[str, Row] = {}
+            for cells in reader:
+                where = f"{path}, line {reader.line_num}"
+                row = _row(cells, where)
+                if row.id in rows:
+                    raise Error(f"{where}, id: {row.id!r} stands in an earlier line too; give each row its own")
+                rows[row.id] = row
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise Error(f"{path}: not readable as CSV ({fault}); restore it with `git checkout {path}`") from fault
+    return rows
+
+
+def _check_header(names: list[str], path: Path) -> None:
+    for name in names:
+        if name not in _COLUMNS or names.count(name) > 1:
+            raise Error(f"{path}, line 1: unknown or repeated column {name!r}; known, each once: {', '.join(_COLUMNS)}")
+    if names != list(_COLUMNS):
+        raise Error(f"{path}, line 1: received the columns {', '.join(names) or 'none'}; write {', '.join(_COLUMNS)}")
+
+
+def _row(cells: list[str], where: str) -> Row:
+    if len(cells) != len(_COLUMNS):
+        raise Error(f"{where}: expected {len(_COLUMNS)} values, received {len(cells)}; quote values that hold commas")
+    filled = {name: cell.strip() for name, cell in zip(_COLUMNS, cells, strict=True) if cell.strip()}
+    row: Row = validated(Row, filled, where, expected=_EXPECTED)
+    return row
+
+
+_COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+_EXPECTED = {
+    "id": "the name of a run",
+    "where": "a table or section of the paper",
+    "what": "the method",
+    "data": f"one of {', '.join(DATA)}",
+    "measure": "one of test_error_pct, test_accuracy_pct",
+    "value": "a number from 0 to 100",
+    "std": "a number from 0 to 100",
+    "n": "a whole number above 0",
+    "margin": "a number above 0, in percentage points",
+    "margin_reason": "why this margin",
+    "parameters": "a whole number above 0",
+    "routing": "a whole number above 0",
+    "decoder": "true or false",
+}

@@ -1,0 +1,106 @@
+"""The comparison of a scale with the paper as tables in the manner of Table 1: Markdown, CSV and LaTeX."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tabulate
+
+from capsrepro.core import files
+from capsrepro.evidence import verdicts
+from capsrepro.evidence.results import Metrics, Result
+
+SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
+UNITS = (
+    "Test error in %; affNIST: accuracy in %. One seed: (wrong/examples) and Wilson's interval; several: mean ± "
+    "standard deviation (seeds) and Student's interval."
+)
+WORDS = (
+    "*reproduced*: the 95 % interval lies within the paper's value ± the margin in paper.csv; *better*, *missed*: all "
+    "of it lies on the better or worse side of that band; *inconclusive*: neither; in brackets: what else it changed; "
+    "*quick*: a narrower net or part of the data, so no verdict; *stale*: params.yaml has changed since; "
+    "*not reached*: the run never came to its stop; *not run*: no result."
+)
+ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
+FACTS = ("train_examples", "data_sha256", "device", "train_seconds", "images_per_second", "git_revision")
+
+
+def display(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `comparison.build` as one reads it: text in the columns `SHOWN`."""
+    filled = table.astype(object).where(table.notna(), None)
+    lines = [_shown(dict(zip(filled.columns, cells, strict=True))) for cells in filled.itertuples(index=False)]
+    return pd.DataFrame(lines, columns=list(SHOWN), dtype=str)
+
+
+def markdown(table: pd.DataFrame, scale: str) -> str:
+    """The table of `comparison.build` in Markdown, with a heading and what the words mean."""
+    body = _tabulated(table, "pipe")
+    return f"# Scale `{scale}`\n\n{UNITS}\n\n{WORDS}\n\n{body}\n"
+
+
+def latex(table: pd.DataFrame, scale: str) -> str:
+    r"""The table of `comparison.build` as a LaTeX `tabular`, for `\input`; it wants the package booktabs."""
+    body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
+    body = re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", body)
+    return f"% Scale {scale}. Wants \\usepackage{{booktabs}}.\n{body}\n"
+
+
+def runs(results: Sequence[Result]) -> pd.DataFrame:
+    """A line for each run and seed: its metrics, and of its provenance the data, the machine and the time."""
+    names = [field.name for field in dataclasses.fields(Metrics)]
+    lines = [{name: getattr(result, name) for name in (*names, *FACTS)} for result in results]
+    for line, result in zip(lines, results, strict=True):
+        line["precision"] = result.settings.get("precision")
+    return pd.DataFrame(lines, columns=[*names, "precision", *FACTS]).astype({"routing": "Int64"})
+
+
+def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: str) -> None:
+    """Writes table.md, table.csv, table.tex and runs.csv to `folder`/`scale`, each whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the folder may not be written to.
+    """
+    texts = {
+        "table.md": markdown(table, scale),
+        "table.csv": table.to_csv(index=False, lineterminator="\n"),
+        "table.tex": latex(table, scale),
+        "runs.csv": runs(results).to_csv(index=False, lineterminator="\n"),
+    }
+    for name, text in texts.items():
+        files.write_text(folder / scale / name, text)
+
+
+def _shown(line: Mapping[str, Any]) -> dict[str, str]:
+    """One line of `display`, from one of `comparison.build` with None in its empty cells."""
+    measured = span = difference = ""
+    if line["measured"] is not None:
+        measured = f"{line['measured']:.2f} ({line['wrong']}/{line['examples']})"
+        span = f"{line['interval_low']:.2f} to {line['interval_high']:.2f}"
+        difference = f"{round(line['difference'], 2) + 0.0:+.2f}"  # no -0.00
+    if line["std"] is not None:
+        measured = f"{line['measured']:.3f} ± {line['std']:.3f} ({line['seeds']})"
+    paper = f"{line['paper']:g}"
+    if line["paper_std"] is not None:
+        paper += f" ± {line['paper_std']:g} ({line['paper_n']})"
+    _, bracket, remark = line["where"].partition(" (")  # `Table 1 (section 6 says 5.0)`
+    cells = (
+        line["method"],
+        "" if line["routing"] is None else str(line["routing"]),
+        {None: "", True: "yes", False: "no"}[line["reconstruction"]],
+        measured,
+        span,
+        paper + bracket + remark,
+        difference,
+        str(verdicts.Verdict(line["verdict"], tuple(filter(None, [line["remarks"]])))),
+    )
+    return dict(zip(SHOWN, cells, strict=True))
+
+
+def _tabulated(table: pd.DataFrame, style: str) -> str:
+    shown = display(table)
+    return tabulate.tabulate(
+        shown.to_numpy().tolist(), headers=list(SHOWN), tablefmt=style, disable_numparse=True, colalign=ALIGNMENT
+    )

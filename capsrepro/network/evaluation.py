@@ -1,0 +1,92 @@
+"""Trained networks against a whole test split. Evaluators count; they divide once, at the end."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+
+from capsrepro.core.errors import Error
+from capsrepro.data.batches import Batch, Dataset
+from capsrepro.network import losses, models
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How many images were wrong, out of how many. An image is right if all of its digits are."""
+
+    wrong: int
+    examples: int
+    none_right: int  # of the wrong ones: those with no digit right, which is all of them where there is one digit
+    digits: int = 1
+
+    @property
+    def error_pct(self) -> float:
+        """The error in percent; on pairs: that not both digits are right, the paper's measure."""
+        return 100.0 * self.wrong / self.examples
+
+    @property
+    def digit_error_pct(self) -> float:
+        """The share of digits that are wrong, in percent: what others publish on pairs."""
+        return 100.0 * self.digits_wrong / (self.digits * self.examples)
+
+    @property
+    def digits_wrong(self) -> int:
+        """How many digits were wrong, of one or two in each image."""
+        return self.wrong if self.digits == 1 else self.wrong + self.none_right
+
+
+def evaluate(model: keras.Model, dataset: Dataset, batch_size: int = 500, examples: int | None = None) -> Score:
+    """Counts the wrong images of a split, in constant memory.
+
+    Args:
+        model: a network, or several as one (`models.ensemble`).
+        dataset: the split.
+        batch_size: of the forward passes.
+        examples: only the first so many; None: all.
+
+    Raises:
+        Error: a score is not finite: such a network is broken, not wrong.
+    """
+    return count(scored(models.classifier(model), dataset, batch_size, examples), dataset)
+
+
+def count(scores_and_labels: Iterable[tuple[np.ndarray, np.ndarray]], dataset: Dataset) -> Score:
+    """Counts over batches of scores `(B, C)` and labels `(B, T)`."""
+    both = some = examples = 0
+    for scores, labels in scores_and_labels:
+        truth = np.eye(dataset.classes, dtype=np.float32)[labels].max(axis=1)
+        both += int(keras.ops.sum(losses.both_right(truth, scores, digits=dataset.digits)))
+        some += int(keras.ops.sum(losses.any_right(truth, scores, digits=dataset.digits)))
+        examples += len(labels)
+    return Score(examples - both, examples, examples - some, dataset.digits)
+
+
+def scored(
+    classifier: keras.Model, dataset: Dataset, batch_size: int, examples: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Scores `(B, C)` and labels `(B, T)` of one batch after the other; `classifier` is from `models.classifier`.
+
+    Raises:
+        Error: a score is not finite.
+    """
+    for where, batch in batches(dataset, batch_size, examples):
+        yield finite(classifier.predict_on_batch(batch.images), f"{classifier.name} on {where}"), batch.labels
+
+
+def batches(dataset: Dataset, batch_size: int, examples: int | None = None) -> Iterator[tuple[str, Batch]]:
+    """A split, or its first so many `examples`, batch after batch, each with where it is for an error to say."""
+    size = len(dataset) if examples is None else min(examples, len(dataset))
+    for start in range(0, size, batch_size):
+        yield f"{dataset.name}, images from {start}", dataset.batch(np.arange(start, min(start + batch_size, size)))
+
+
+def finite(scores: np.ndarray, where: str) -> np.ndarray:
+    """The scores, if they are finite.
+
+    Raises:
+        Error: they are not.
+    """
+    if not np.isfinite(scores).all():
+        raise Error(f"{where}: a score is not finite; train again or fetch the checkpoint again")
+    return scores

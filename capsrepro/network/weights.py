@@ -1,0 +1,129 @@
+"""Save and load weights."""
+
+import hashlib
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+
+SEAL = b"sha256 of the bytes before: "  # ends our weights files, before 32 bytes; HDF5 ignores what follows its content
+
+_PIECE = 1 << 20  # bytes read at a time
+_ROOM = 1 << 20  # bytes that a weights file may have beside its numbers
+
+
+def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
+    """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes.
+
+    The SHA-256 of the file goes to its end: HDF5 has no checksum of the numbers.
+
+    Args:
+        model: whose weights; its own stay as they are.
+        path: of the file.
+        half: store each number in float16, of 11 bits, and so the file in half the size; they are loaded as float32.
+    """
+    with files.replacing(path) as temporary:
+        # On a full disk HDF5 ends the process with a segmentation fault: whether there is room has to be known before.
+        temporary.write_bytes(bytes(4 * model.count_params() + _ROOM))
+        uncompiled(model).save_weights(temporary)
+        if half:
+            _halve(temporary)
+        digest = bytes.fromhex(files.sha256(temporary))
+        with temporary.open("ab") as file:
+            file.write(SEAL + digest)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Fills a model of the same architecture with the weights of `save_weights`.
+
+    Raises:
+        Error: the file is missing, is damaged, is no weights file, belongs to another architecture, or holds a number
+            that is not finite (which need not show: oneDNN's ReLU turns NaN into 0). The model is then not to be used.
+    """
+    if not path.is_file():
+        raise Error(f"{path}: no such weights; train them with `dvc repro` or `python -m experiments.train`")
+    if not _is_sealed(path) or not h5py.is_hdf5(path):
+        raise Error(f"{path}: not a Keras weights file, or damaged; delete it and train again")
+    try:
+        _check_sizes(path)
+        with warnings.catch_warnings():
+            # Keras only warns of a layer that the file has no weights for, and leaves it as it was initialised.
+            warnings.simplefilter("error", UserWarning)
+            uncompiled(model).load_weights(path)
+    except Exception as fault:  # of a damaged file HDF5 raises almost anything
+        reason = " ".join(str(fault).split())[:300]
+        raise Error(
+            f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})"
+        ) from fault
+    if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
+        raise Error(f"{path}: a weight is not finite; train again")
+
+
+def _halve(path: Path) -> None:
+    """Rewrites a weights file with its arrays in float16."""
+    entries: list[tuple[str, np.ndarray | None, dict[str, Any]]] = []
+
+    def add(name: str, entry: Any) -> None:
+        entries.append((name, entry[()] if isinstance(entry, h5py.Dataset) else None, dict(entry.attrs)))
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
+    with h5py.File(path, "w") as file:
+        for name, array, attributes in entries:
+            entry = file.require_group(name) if array is None else file.create_dataset(name, data=np.float16(array))
+            entry.attrs.update(attributes)
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file is what `save_weights` wrote, as its end says; one that says nothing, as Keras's do, passes."""
+    content = path.stat().st_size - len(SEAL) - 32
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(max(0, content))
+        seal = file.read()
+        if content < 0 or not seal.startswith(SEAL):
+            return True
+        file.seek(0)
+        for start in range(0, content, _PIECE):
+            digest.update(file.read(min(_PIECE, content - start)))
+    return digest.digest() == seal[len(SEAL) :]
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuses a file whose arrays together claim to be larger than the file, before one of them is read."""
+    sizes = [0]
+
+    def add(_: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset):
+            sizes.append(entry.nbytes)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
+    if sum(sizes) > path.stat().st_size:
+        raise ValueError(f"its arrays claim to have {sum(sizes)} bytes")
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """SHA-256 over the arrays with their names and shapes (a file also holds what is not weights)."""
+    names = "".join(f"{variable.path} {variable.shape}" for variable in model.weights)
+    return arrays_sha256(map(keras.ops.convert_to_numpy, model.weights), names)
+
+
+def arrays_sha256(arrays: Iterable[np.ndarray], names: str = "") -> str:
+    """SHA-256 over `names` and the bytes of the arrays."""
+    digest = hashlib.sha256(names.encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def uncompiled(model: keras.Model) -> keras.Model:
+    """The same layers without the optimizer and the metrics that `compile` adds to what is saved."""
+    return keras.Model(model.input, model.output, name=model.name)

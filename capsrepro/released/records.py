@@ -1,0 +1,270 @@
+"""The released code's TFRecords: single digits, pairs of digits and smallNORB, read and written.
+
+A record is a `tf.train.Example`. Its images are bytes, row by row (in smallNORB one camera after the other); labels and
+sizes are int64. Digits are stored shifted, an image once for every shift or pair, so that nothing is left to distort.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from capsrepro.core.errors import Error
+from capsrepro.data import smallnorb
+from capsrepro.data.batches import Batch, Dataset, shifted, unit
+from capsrepro.data.multimnist import MultiMnist
+from capsrepro.released import tfrecords
+
+Features = Mapping[str, np.ndarray]
+
+_SIZES = ("height", "width", "depth")
+_PIECE = 256  # records read at a time where all are read
+_REMEDY = "fetch the file again or write it anew"
+
+
+class Kind(NamedTuple):
+    """The features of a record beside `height`, `width` and `depth`."""
+
+    name: str
+    image: str  # what the network sees
+    targets: tuple[str, ...]  # what the decoder has to draw, label by label
+    labels: tuple[str, ...]
+    classes: int
+    facts: tuple[str, ...] = ()  # four numbers each
+    depth_first: bool = False
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All features that are images."""
+        return tuple(dict.fromkeys((*self.targets, self.image)))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """All features."""
+        return (*self.images, *self.labels, *_SIZES, *self.facts)
+
+
+SINGLE = Kind("single digits", "image_raw", ("image_raw",), ("label",), 10)
+PAIRS = Kind("pairs of digits", "merged_raw", ("image_raw_1", "image_raw_2"), ("label_1", "label_2"), 10)
+SMALLNORB = Kind("smallNORB", "image_raw", ("image_raw",), ("label",), 5, facts=("meta",), depth_first=True)
+KINDS = (SMALLNORB, PAIRS, SINGLE)  # smallNORB has all that a single digit has, and more
+
+
+class Records:
+    """Records by number, in the order of their files; the first one tells their kind and size."""
+
+    def __init__(self, spec: str | Path) -> None:
+        """Scans the framing of the files that `spec` names (see `tfrecords.find`).
+
+        Raises:
+            Error: a file is missing or damaged, there is no record, or the first one is of no kind in `KINDS`.
+        """
+        self.files = tfrecords.RecordFiles(tfrecords.find(spec))
+        self.sha256 = self.files.sha256
+        if not len(self):
+            raise Error(f"{spec}: expected records, received none; {_REMEDY}")
+        self.kind = self._kind()
+        first = self._parsed(self.kind, [0])
+        height, width, depth = (int(first[size][0]) for size in _SIZES)
+        self.image_shape = height, width, depth
+        self._demand([0], np.array([min(self.image_shape) > 0]), "a positive size", [self.image_shape])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
+        """The records of these numbers, feature by feature.
+
+        Returns:
+            Images uint8 `(B, H, W, D)`, labels int64 `(B,)`, the `meta` of smallNORB int64 `(B, 4)`.
+
+        Raises:
+            Error: a record fails its checksum, is no Example with the features of its kind, has another size than the
+                first one, not as many bytes as its size says, or a label that is no class.
+        """
+        numbers = [int(number) for number in indices]
+        parsed = self._parsed(self.kind, numbers)
+        sizes = np.stack([parsed[size] for size in _SIZES], axis=-1)  # (B, 3)
+        self._demand(numbers, (sizes == self.image_shape).all(-1), f"the size {self.image_shape}", sizes.tolist())
+        features = {name: self._pixels(numbers, parsed[name], name) for name in self.kind.images}
+        for name in self.kind.labels:
+            lawful = (parsed[name] >= 0) & (parsed[name] < self.kind.classes)
+            self._demand(numbers, lawful, f"{name} in 0-{self.kind.classes - 1}", parsed[name].tolist())
+        return features | {name: parsed[name] for name in (*self.kind.labels, *self.kind.facts)}
+
+    def _kind(self) -> Kind:
+        self.files.read(0)  # a damaged record is told to be damaged, not to be of no kind
+        for kind in KINDS:
+            with contextlib.suppress(Error):
+                self._parsed(kind, [0])
+                return kind
+        known = "; or ".join(f"{', '.join(kind.features)} ({kind.name})" for kind in KINDS)
+        raise Error(f"{self.files.where(0)}: expected an Example with the features {known}; {_REMEDY}")
+
+    def _parsed(self, kind: Kind, numbers: list[int]) -> dict[str, np.ndarray]:
+        """The features as they are stored: bytes, and int64."""
+        import tensorflow as tf
+
+        wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in kind.images}
+        wanted |= {name: tf.io.FixedLenFeature([], tf.int64) for name in (*kind.labels, *_SIZES)}
+        wanted |= {name: tf.io.FixedLenFeature([4], tf.int64) for name in kind.facts}
+        data = [self.files.read(number) for number in numbers]
+        try:
+            parsed = tf.io.parse_example(tf.constant(data, tf.string), wanted)
+        except (tf.errors.OpError, UnicodeDecodeError) as fault:  # the latter of what TensorFlow cites of the record
+            for number in numbers if len(numbers) > 1 else ():
+                self._parsed(kind, [number])  # raises where the fault is
+            features = ", ".join(kind.features)
+            raise Error(
+                f"{self.files.where(numbers[0])}: expected an Example with the features {features}; {_REMEDY}"
+            ) from fault
+        return {name: values.numpy() for name, values in parsed.items()}
+
+    def _pixels(self, numbers: list[int], raw: np.ndarray, name: str) -> np.ndarray:
+        """Bytes objects `(B,)` to uint8 `(B, H, W, D)`."""
+        height, width, depth = self.image_shape
+        lengths = [len(image) for image in raw]
+        expected = height * width * depth
+        self._demand(numbers, np.array(lengths) == expected, f"{expected} bytes of {name}", lengths)
+        pixels = np.frombuffer(b"".join(raw), np.uint8)
+        if self.kind.depth_first:
+            return np.moveaxis(pixels.reshape(-1, depth, height, width), 1, -1)
+        return pixels.reshape(-1, height, width, depth)
+
+    def _demand(self, numbers: list[int], good: np.ndarray, expected: str, received: list[Any]) -> None:
+        """Names the first record that is not `good` (bool `(B,)`)."""
+        if not good.all():
+            bad = int(np.argmin(good))
+            raise Error(f"{self.files.where(numbers[bad])}: expected {expected}, received {received[bad]}; {_REMEDY}")
+
+
+class RecordedDigits:
+    """Single digits or pairs of digits on disk, read when a batch is asked for."""
+
+    def __init__(self, records: Records, *, name: str) -> None:
+        """Takes records of kind `SINGLE` or `PAIRS`."""
+        self.records = records
+        self.name = name
+        self.sha256 = records.sha256
+        self.image_shape = records.image_shape
+        self.digits = len(records.kind.labels)
+        self.classes = records.kind.classes
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """The records as they are; of a pair both digits apart are to be drawn."""
+        kind, features = self.records.kind, self.records.read(indices)
+        labels = np.stack([features[name] for name in kind.labels], axis=1)  # (B, T)
+        targets = np.stack([features[name] for name in kind.targets], axis=1)  # (B, T, H, W, D)
+        return Batch(unit(features[kind.image]), labels.astype(np.int32), unit(targets))
+
+    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+        """The same: training and test records differ in the shifts that they were written with."""
+        return self.batch(indices)
+
+
+def load(spec: str | Path, *, name: str) -> Dataset:
+    """The data set in the files that `spec` names; smallNORB is read into memory, halved, and digits stay on disk.
+
+    Args:
+        spec: a file, or `path@N` for N shards (see `tfrecords.find`).
+        name: of the data set, for progress and provenance.
+
+    Raises:
+        Error: files are missing, or damaged where they are read.
+    """
+    records = Records(spec)
+    if records.kind != SMALLNORB:
+        return RecordedDigits(records, name=name)
+    if records.image_shape != (96, 96, 2):
+        raise Error(f"{records.files.where(0)}: expected a size of (96, 96, 2), received {records.image_shape}")
+    images, labels = [], []
+    for numbers in np.array_split(np.arange(len(records)), 1 + len(records) // _PIECE):
+        features = records.read(numbers)
+        images.append(smallnorb.halved(features["image_raw"]))
+        labels.append(features["label"])
+    return smallnorb.SmallNorb(np.concatenate(images), np.concatenate(labels), name=name, sha256=records.sha256)
+
+
+def write(
+    spec: str | Path, kind: Kind, batches: Iterable[Features], *, generator: np.random.Generator | None = None
+) -> int:
+    """Writes the files that `spec` names, all of them whole or none.
+
+    Args:
+        spec: a file, or `path@N` for N shards. Older files of these names are replaced at the end.
+        kind: of the records.
+        batches: features as `Records.read` gives them.
+        generator: deals the records to the shards at random; without one, they are dealt in turn. The shards' counts
+            differ by at most one.
+
+    Returns:
+        How many records were written. Equal arguments make equal bytes.
+    """
+    paths = tfrecords.named(spec)
+    return tfrecords.write(paths, zip(_dealt(len(paths), generator), _examples(kind, batches), strict=False))
+
+
+def _dealt(shards: int, generator: np.random.Generator | None) -> Iterator[int]:
+    """Shard numbers without end: each shard once in every turn."""
+    turns = np.tile(np.arange(shards), (1024, 1))
+    while True:
+        yield from (turns if generator is None else generator.permuted(turns, axis=1)).ravel().tolist()
+
+
+def every_shift(images: np.ndarray, labels: np.ndarray, *, shift: int, pad: int) -> Iterator[Features]:
+    """Single digits as the released code writes them: each at every shift of a square, (2 * shift + 1)^2 records.
+
+    Args:
+        images: uint8 `(N, H, W, D)`.
+        labels: integers `(N,)`.
+        shift: the longest shift in pixels, each way; zeros come in.
+        pad: how many zeros are put around each image before it is shifted.
+
+    Yields:
+        What `write` takes, one image's records at a time: from up to down, and from left to right within that.
+    """
+    steps = range(-shift, shift + 1)
+    shifts = np.array(list(itertools.product(steps, steps)))
+    for image, label in zip(images, labels, strict=True):
+        padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+        copies = np.repeat(padded[None], len(shifts), axis=0)
+        yield {"image_raw": shifted(copies, shifts), "label": np.full(len(shifts), label)}
+
+
+def every_pair(dataset: MultiMnist) -> Iterator[Features]:
+    """Pairs of digits as the released code writes them. Yields what `write` takes: one base digit's pairs at a time."""
+    count = dataset.pairs_per_digit
+    for first in range(0, len(dataset), count):
+        merged, base, top, labels = dataset.rendered(np.arange(first, first + count))
+        yield {
+            "merged_raw": merged,
+            "image_raw_1": base,
+            "image_raw_2": top,
+            "label_1": labels[:, 0],
+            "label_2": labels[:, 1],
+        }
+
+
+def _examples(kind: Kind, batches: Iterable[Features]) -> Iterator[bytes]:
+    """The serialized Examples, their features in alphabetical order."""
+    import tensorflow as tf
+
+    for batch in batches:
+        sizes = dict(zip(_SIZES, batch[kind.image].shape[1:], strict=True))
+        for row in range(len(batch[kind.image])):
+            example = tf.train.Example()
+            feature = example.features.feature
+            for name in kind.images:
+                image = np.moveaxis(batch[name][row], -1, 0) if kind.depth_first else batch[name][row]
+                feature[name].bytes_list.value.append(image.astype(np.uint8, casting="safe").tobytes())
+            for name in (*kind.labels, *kind.facts):
+                feature[name].int64_list.value.extend(np.atleast_1d(batch[name][row]).tolist())
+            for name, size in sizes.items():
+                feature[name].int64_list.value.append(size)
+            yield example.SerializeToString(deterministic=True)

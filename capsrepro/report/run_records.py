@@ -1,0 +1,87 @@
+"""Every run of a scale with all that its files say, and where those files lie."""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+from capsrepro.evidence.verdicts import Result
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """One run with one seed: the checked result, and the whole of its metrics and provenance."""
+
+    result: Result
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    paths: Mapping[str, str]  # of metrics, provenance and, if there is one, history, from the folder of the report
+
+    @property
+    def name(self) -> str:
+        """The run, and that others trained it where they did."""
+        return self.result.run + (" (released checkpoint)" if self.result.scale == "released" else "")
+
+    @property
+    def commit(self) -> str:
+        """The commit that made it, in full; empty where none is known."""
+        return self.result.git_revision
+
+    @property
+    def dirty(self) -> bool | None:
+        """Whether tracked files differed from that commit; None where that is not known."""
+        return self.provenance.get("git_dirty")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """A CSV table as it lies in the folder of the scale."""
+
+    name: str
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+def read(folder: Path, scale: str, results: Sequence[Result]) -> list[RunRecord]:
+    """Reads again, whole, the files of results that `results.read` has checked.
+
+    Raises:
+        Error: a file is not a JSON object.
+    """
+    return [_read(folder, folder / scale, result) for result in results]
+
+
+def sheets(folder: Path) -> list[Sheet]:
+    """The CSV tables in the folder `studies` of a scale, by name: what was tried beside the runs; an empty one is none.
+
+    Raises:
+        Error: one is not CSV, or a line has not as many values as there are columns.
+    """
+    read = [_sheet(path) for path in sorted((folder / "studies").glob("*.csv"))]
+    return [sheet for sheet in read if sheet.columns]
+
+
+def _read(folder: Path, beside: Path, result: Result) -> RunRecord:
+    home = folder / result.scale
+    metrics, provenance = (home / kind / f"{result.name}.json" for kind in ("metrics", "provenance"))
+    paths = {"metrics": metrics, "provenance": provenance, "history": home / "history" / f"{result.name}.csv"}
+    shown = {kind: Path(os.path.relpath(path, beside)).as_posix() for kind, path in paths.items() if path.is_file()}
+    return RunRecord(result, files.read_json(metrics), files.read_json(provenance), shown)
+
+
+def _sheet(path: Path) -> Sheet:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.reader(file, strict=True) if line]
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise Error(f"{path}: not readable as CSV ({fault}); write it anew or remove it") from fault
+    columns = lines[0] if lines else []
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(columns):
+            message = f"expected {len(columns)} values, received {len(line)}"
+            raise Error(f"{path}, line {number} of those that are not empty: {message}; write it anew or remove it")
+    return Sheet(path.name, columns, lines[1:])

@@ -1,0 +1,89 @@
+"""Trains both sides of each ablation, paper against released code, with several seeds, and writes their comparison."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from capsrepro.ablations import cases, comparison, trainings
+from capsrepro.ablations.trainings import Training
+from capsrepro.core import files, params
+from experiments import at_least, run_cli
+
+RESULTS = Path("results")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Trains what is not kept yet, then sets all that is kept side by side."""
+    known = params.read(arguments.params)
+    folder = RESULTS / arguments.scale
+    wanted = trainings.trainings(known, arguments.scale, cases.chosen(arguments.only))
+    pairs = [(training, seed) for seed in dict.fromkeys(arguments.seeds) for training in wanted]
+    missing = [(training, seed) for training, seed in pairs if trainings.kept(training, folder, seed) is None]
+    print(f"{len(pairs)} trainings, {len(pairs) - len(missing)} of them kept", flush=True)
+    for number, (training, seed) in enumerate(missing, 1):
+        began = time.perf_counter()
+        content = measure(training, seed, arguments)
+        message = ", ".join(f"{test['wrong']} of {test['examples']} wrong" for test in content["tests"].values())
+        seconds = time.perf_counter() - began
+        print(f"{number}/{len(missing)} {training.name}, seed {seed}: {message}; {seconds:.0f} s", flush=True)
+    lines = comparison.table(known, arguments.scale, trainings.found(known, folder, arguments.scale))
+    path = folder / trainings.FOLDER / "table.csv"
+    files.write_text(path, pandas.DataFrame(lines).to_csv(index=False))
+    for line in lines:
+        print(f"{line['ablation']}: {line['difference']} ({line['interval']}): {line['verdict']}")
+    print(path)
+
+
+def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trains with one seed, tests in each way that some ablation needs, and writes the counts."""
+    import keras
+
+    from capsrepro.data import loading
+    from capsrepro.network import devices, evaluation
+    from capsrepro.network.weights import weights_sha256
+    from capsrepro.training import loop, provenance
+
+    keras.backend.clear_session()  # the network before
+    devices.share_gpus()
+    path = training.path(RESULTS / arguments.scale, seed)
+    state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "ablations" / path.stem
+    dataset = training_set(training, arguments.data, arguments.scale)
+    trained = loop.train(training.settings, dataset, seed, state=state, verbose=int(sys.stdout.isatty()))
+    tests = {}
+    for name, settings in training.tests.items():
+        score = evaluation.evaluate(trained.model, loading.load(settings, "test", arguments.data, arguments.scale))
+        tests[name] = {"wrong": score.wrong, "examples": score.examples, "test_error_pct": score.error_pct}
+    names = {"run": training.run, "changed": training.changed, "scale": arguments.scale, "seed": seed}
+    content = {**names, "tests": tests, "weights_sha256": weights_sha256(trained.model)}
+    content |= provenance.describe(training.settings, dataset, [trained])
+    del content["peak_memory_mb"]  # of all the trainings of this process
+    files.write_json(path, content)
+    trained.backups.clear()
+    return content
+
+
+def training_set(training: Training, folder: Path, scale: str) -> Any:
+    """The training set of a training, from the data sets in `folder`."""
+    from capsrepro.data import loading
+    from capsrepro.data.mnist import EveryShift, Mnist
+
+    dataset = loading.load(training.settings, "train", folder, scale)
+    if "every_shift" not in training.changed or not isinstance(dataset, Mnist):
+        return dataset
+    name = f"{dataset.name}, every shift"
+    return EveryShift(dataset.images, dataset.labels, name=name, sha256=dataset.sha256, shift=dataset.shift)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of the first column; not given: all")
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each side")
+    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
+    run_cli(main, parser)

@@ -1,0 +1,1 @@
+"""`python -m experiments.sweep`: trainings on many machines."""
