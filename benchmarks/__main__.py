@@ -1,4 +1,4 @@
-"""Measures training, memory, loading and start-up beside their bounds; writes JSON and a table in the README."""
+"""Measures training, memory, loading and start-up beside their bounds; writes JSON and a table in the docs."""
 
 import argparse
 import subprocess
@@ -13,6 +13,7 @@ from capsrepro.core.errors import Error
 from experiments import run_cli
 
 EVERYTHING = Path("results", "benchmark.json")
+PAGE = Path("docs", "performance.md")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -23,8 +24,8 @@ def main(arguments: argparse.Namespace) -> None:
         print(rows.line(found[0]), flush=True)
     else:
         found = [alone(name, arguments.data) for name in rows.CASES]
-        if not rows.into(arguments.readme, found):
-            print(f"{arguments.readme}: has no {rows.MARKERS[0]} ... {rows.MARKERS[1]} for the table")
+        if not rows.into(arguments.page, found):
+            print(f"{arguments.page}: has no {rows.MARKERS[0]} ... {rows.MARKERS[1]} for the table")
     if output := arguments.output or (None if arguments.only else EVERYTHING):
         files.write_json(output, found)
     for line in rows.slower(found, before):
@@ -47,5 +48,5 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, help=f"the JSON file; all: {EVERYTHING}; one: none, if not given")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what got slower since that file was written")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
-    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="gets the table, with all, if it has")
+    parser.add_argument("--page", type=Path, default=PAGE, help="gets the table of all benchmarks, if it has the markers")
     run_cli(main, parser)

@@ -13,7 +13,7 @@ from capsrepro.core.errors import Error
 
 NOT_MEASURED = "not measured"
 TOLERANCE = 0.1  # of a ratio: less is noise
-MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")  # in the README, around the table
+MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")  # in the docs, around the table
 
 Row = dict[str, Any]  # name, value, unit, bound, ratio = value / bound
 
@@ -119,13 +119,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def into(readme: Path, rows: Sequence[Row]) -> bool:
+def into(page: Path, rows: Sequence[Row]) -> bool:
     """Writes the table between the `MARKERS` of a file; whether it has them."""
     first, last = map(re.escape, MARKERS)
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     filled, count = re.subn(
         f"{first}.*?{last}", lambda _: "\n\n".join([MARKERS[0], table(rows), MARKERS[1]]), text, flags=re.DOTALL
     )
     if count:
-        files.write_text(readme, filled)
+        files.write_text(page, filled)
     return bool(count)
