@@ -1,4 +1,4 @@
-"""Evaluates the trained weights of one run on the whole test split and writes its metrics."""
+"""Evaluates the trained weights of one run on the whole test split: metrics, and the answer on each image."""
 
 import argparse
 from typing import Any
@@ -7,34 +7,38 @@ from experiments import run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Restores, counts and writes."""
+    """Restores the weights with the settings that are stored with them, counts and writes."""
     from capsrepro.core import params, paths
 
-    settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
+    configured = params.read(arguments.params).settings(arguments.run, arguments.scale)
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
 
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.data.affnist import AffNist
-    from capsrepro.evidence import results
+    from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
-    from capsrepro.network import devices, evaluation, models
-    from capsrepro.network.weights import load_weights, weights_sha256
+    from capsrepro.network import devices, environment, evaluation, models
+    from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, weights_sha256
 
     devices.share_gpus()
+    settings, origin = evaluation_settings(where.weights, configured, where), read_origin(where.weights)
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
     shape = {"classes": dataset.classes, "digits": dataset.digits}
     members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]
     model = models.ensemble(members)
     load_weights(model, where.weights)
-    score = evaluation.evaluate(model, dataset)
+    given = evaluation.answers(model, dataset)
+    score = evaluation.count([(given.scores, given.labels)], dataset)
     names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
     if isinstance(dataset, AffNist):
         stop = evaluation.evaluate(model, loading.load(settings, "stop", arguments.data, arguments.scale))
         names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
-    parameters = model.count_params() // settings.members
-    metrics = results.metrics(settings, score, parameters, weights_sha256(model))
-    files.write_json(where.metrics, names | metrics)
+    steps = origin.steps // settings.members if origin else settings.steps
+    facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
+    predictions.write(where.predictions, given.predicted, given.labels, given.scores)
+    files.write_json(where.evaluation, names | {"precision": settings.precision} | environment.describe())
+    files.write_json(where.metrics, names | facts | {"counted_in": settings.precision, "test_sha256": given.sha256})
     low, high = wilson(score.wrong, score.examples)
     counted = f"{score.wrong} of {score.examples} wrong, {score.error_pct:.2f} %"
     print(f"{arguments.run}: {counted} ({low:.2f} to {high:.2f} %)")

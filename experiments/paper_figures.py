@@ -41,17 +41,16 @@ def restored(arguments: argparse.Namespace, name: str) -> tuple[Any, Any, Any]:
     """A run's trained network, its test split, one pair for each digit of MultiMNIST, and what it answers on that."""
     from capsrepro.core import params
     from capsrepro.data import loading
-    from capsrepro.figures import answers
-    from capsrepro.network import devices, models
-    from capsrepro.network.weights import load_weights
+    from capsrepro.network import devices, evaluation, models
+    from capsrepro.network.weights import evaluation_settings, load_weights
 
-    settings = params.read(arguments.params).settings(name, arguments.scale)
     weights = there(arguments, name, "weights")
+    settings = evaluation_settings(weights, params.read(arguments.params).settings(name, arguments.scale))
     devices.share_gpus()
     dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", arguments.data, arguments.scale)
     model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
     load_weights(model, weights)
-    return model, dataset, answers.answers(model, dataset)
+    return model, dataset, evaluation.answers(model, dataset)
 
 
 def history(arguments: argparse.Namespace, name: str, *columns: str) -> Any:

@@ -25,7 +25,9 @@ def main(arguments: argparse.Namespace) -> None:
     if weights is None:
         scales = [arguments.scale] if arguments.scale else SCALES
         scale, weights = paths.trained(arguments.run, arguments.seed, scales)
-    settings = params.read(arguments.params).settings(arguments.run, scale)
+    from capsrepro.network.weights import evaluation_settings
+
+    settings = evaluation_settings(weights, params.read(arguments.params).settings(arguments.run, scale))
     if (settings.data, settings.model) != ("mnist", "capsnet"):
         raise Error(f"{arguments.run}: not a CapsNet for MNIST; give --run one that is")
     read, refused = [], 0

@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
     }
     files.write_json(where.provenance, names | known | checkpoints)
     parameters = model.count_params() // settings.members
-    metrics = results.metrics(settings, score, parameters, weights_sha256(model))
+    metrics = results.metrics(settings, score, parameters, settings.steps, weights_sha256(model))
     files.write_json(where.metrics, names | metrics)
     print(f"{arguments.run}: {score.wrong} of {score.examples} wrong, {score.error_pct:.2f} %")
 

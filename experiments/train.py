@@ -21,8 +21,9 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.network import devices, models
-    from capsrepro.network.weights import save_weights
+    from capsrepro.network.weights import Origin, save_weights
     from capsrepro.training import loop, provenance
+    from capsrepro.training.tried import listed_if_unfinished
 
     devices.share_gpus()
     if settings.data in FETCHED:
@@ -30,25 +31,28 @@ def main(arguments: argparse.Namespace) -> None:
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
-    trained = [
-        loop.train(
-            settings,
-            dataset,
-            arguments.seed * settings.members + member,  # no two members of any seed are the same
-            state=state / str(member),
-            stop=stop,
-            logs=where.logs / str(member),
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-        for member in range(settings.members)
-    ]
+    with listed_if_unfinished(where, settings):
+        trained = [
+            loop.train(
+                settings,
+                dataset,
+                arguments.seed * settings.members + member,  # no two members of any seed are the same
+                state=state / str(member),
+                stop=stop,
+                logs=where.logs / str(member),
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+            for member in range(settings.members)
+        ]
     facts = provenance.describe(settings, dataset, trained)
     history = [{"member": number, **line} for number, one in enumerate(trained) for line in one.history]
     files.write_text(where.history, pandas.DataFrame(history).to_csv(index=False, float_format="%.6g"))
     files.write_json(
         where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts}
     )
-    save_weights(models.ensemble([one.model for one in trained]), where.weights)
+    resolved = devices.resolved(settings)
+    origin = Origin(arguments.run, arguments.scale, arguments.seed, facts["steps_done"], resolved)
+    save_weights(models.ensemble([one.model for one in trained]), where.weights, origin=origin)
     for one in trained:
         one.backups.clear()
     message = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"

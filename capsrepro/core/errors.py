@@ -13,6 +13,10 @@ class Unreachable(Error):
     """A source cannot be had from here: no mirror of it answers. Nothing is wrong with what was asked for."""
 
 
+class Busy(Error):
+    """Another process works in the same folder."""
+
+
 class Stopped(Exception):
     """A signal asked a training to stop, which it did at the end of a step, its state saved."""
 

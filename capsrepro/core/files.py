@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from capsrepro.core.errors import Error
+from capsrepro.core.errors import Busy, Error
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"  # which has not yet said who it is
-            raise Error(f"{folder}: {what} is already under way by {holder}; wait for it or stop it") from None
+            raise Busy(f"{folder}: {what} is already under way by {holder}; wait for it or stop it") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

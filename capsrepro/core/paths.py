@@ -61,6 +61,21 @@ class RunPaths:
         return self._result("weights", "json")
 
     @property
+    def predictions(self) -> Path:
+        """NumPy archive: the answer on each test image."""
+        return self._result("predictions", "npz")
+
+    @property
+    def evaluation(self) -> Path:
+        """JSON: the environment in which the weights were evaluated."""
+        return self._result("evaluations", "json")
+
+    @property
+    def tried(self) -> Path:
+        """CSV: the trainings of a scale that did not finish, and others that are no row."""
+        return Path("results", self.scale, "studies", "tried.csv")
+
+    @property
     def card(self) -> Path:
         """Markdown: the model card of all weights that a scale has published."""
         return Path("results", self.scale, "MODEL.md")

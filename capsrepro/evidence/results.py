@@ -73,13 +73,14 @@ class Score(Protocol):
     digit_error_pct: float
 
 
-def metrics(run: RunConfig, score: Score, parameters: int, weights_sha256: str) -> dict[str, Any]:
+def metrics(run: RunConfig, score: Score, parameters: int, steps: int, weights_sha256: str) -> dict[str, Any]:
     """What a metrics file says of a run beside its name, seed and scale: equal for equal weights and data.
 
     Args:
         run: its settings.
         score: on the test set.
         parameters: of one member where the network is an ensemble.
+        steps: the updates of one member that were really done.
         weights_sha256: of the weights.
     """
     low, high = wilson(score.wrong, score.examples)
@@ -95,7 +96,7 @@ def metrics(run: RunConfig, score: Score, parameters: int, weights_sha256: str) 
     }
     if score.digits > 1:
         facts |= {"digits_wrong": score.digits_wrong, "digit_error_pct": score.digit_error_pct}
-    return facts | {"parameters": parameters, "steps": run.steps, "weights_sha256": weights_sha256}
+    return facts | {"parameters": parameters, "steps": steps, "weights_sha256": weights_sha256}
 
 
 def read(folder: Path, scale: str) -> list[Result]:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from capsrepro.core.errors import Error
-from capsrepro.figures.answers import Answers, confusions
+from capsrepro.figures.confusion import confusions
 from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
+from capsrepro.network.evaluation import Answers
 
 CHANGES = tuple(f"logit_change_{number}" for number in range(1, 6))  # columns of a CapsNet's history
 LOSS, RATE = "classification_loss", "learning_rate"  # of one with a decoder

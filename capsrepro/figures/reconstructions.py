@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from capsrepro.data.batches import Dataset
-from capsrepro.figures.answers import Answers
 from capsrepro.figures.drawing import FIRST, SECOND, Row, sheet, style
+from capsrepro.network.evaluation import Answers
 
 OFFSETS = np.arange(-5, 6) * 0.05  # of a dimension in Figure 4: steps of 0.05 over [-0.25, 0.25]
 

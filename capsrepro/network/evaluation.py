@@ -1,7 +1,9 @@
 """Trained networks against a whole test split. Evaluators count; they divide once, at the end."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -34,6 +36,46 @@ class Score:
     def digits_wrong(self) -> int:
         """How many digits were wrong, of one or two in each image."""
         return self.wrong if self.digits == 1 else self.wrong + self.none_right
+
+
+class Answers(NamedTuple):
+    """The answers of a network on a split: N examples in their order, T digits each, C classes."""
+
+    labels: np.ndarray  # (N, T) int32
+    predicted: np.ndarray  # (N, T) int64: the classes of the T highest scores, the highest first
+    scores: np.ndarray  # (N, C) float32
+    sha256: str = ""  # of images and labels as the network was given them
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether all digits of an example are right: `(N,)` bool."""
+        found: np.ndarray = (np.sort(self.labels) == np.sort(self.predicted)).all(axis=1)
+        return found
+
+
+def answers(model: keras.Model, dataset: Dataset, batch_size: int = 500, examples: int | None = None) -> Answers:
+    """The answers of a network, or of several as one (`models.ensemble`), on a whole split.
+
+    Of equal scores the class with the lower number counts as the higher, as in `losses.both_right`.
+
+    Args:
+        model: the network.
+        dataset: the split.
+        batch_size: of the forward passes.
+        examples: only the first this many; None: all.
+
+    Raises:
+        Error: a score is not finite.
+    """
+    classifier, digest = models.classifier(model), hashlib.sha256()
+    scores, labels = [], []
+    for where, batch in batches(dataset, batch_size, examples):
+        digest.update(np.ascontiguousarray(batch.images).tobytes() + batch.labels.tobytes())
+        scores.append(finite(classifier.predict_on_batch(batch.images), f"{classifier.name} on {where}"))
+        labels.append(batch.labels)
+    everything = np.concatenate(scores)
+    highest = np.argsort(-everything, axis=1, kind="stable")[:, : dataset.digits]
+    return Answers(np.concatenate(labels), highest, everything, digest.hexdigest())
 
 
 def evaluate(model: keras.Model, dataset: Dataset, batch_size: int = 500, examples: int | None = None) -> Score:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from capsrepro.core.params import RunConfig
@@ -47,7 +48,7 @@ def capsnet(
     """CapsNet (section 4, Figures 1 and 2).
 
     Inputs: `image` `(B, H, W, D)` in [0, 1]; with a decoder also `mask` `(B, T, C)`, one-hot: which capsule to draw.
-    It is the true label, at evaluation too. Outputs: `scores` `(B, C)`, the lengths; `reconstruction` `(B, T, H*W*D)`
+    It is the true label, at evaluation too. Outputs: `scores` `(B, C)`, the lengths; `reconstruction` `(B, T, D*H*W)`
     in [0, 1].
 
     Sizes at full width on 28x28: 20x20x256, 6x6x32 capsules of 8, 10 of 16; 8,215,728 parameters with a decoder,
@@ -134,6 +135,17 @@ def classifier(model: keras.Model) -> keras.Model:
     return keras.Model(model.input["image"], model.output["scores"], name=f"{model.name}_classifier")
 
 
+def flattened(images: np.ndarray) -> np.ndarray:
+    """Images `(..., H, W, D)` as the decoder's pixels `(..., D*H*W)`: channel by channel, as in the released code."""
+    return np.moveaxis(images, -1, -3).reshape(*images.shape[:-3], -1)
+
+
+def unflattened(pixels: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """The decoder's pixels `(..., D*H*W)` as images `(..., H, W, D)`: the inverse of `flattened`."""
+    height, width, depth = image_shape
+    return np.moveaxis(pixels.reshape(*pixels.shape[:-1], depth, height, width), -3, -1)
+
+
 @keras.saving.register_keras_serializable("capsrepro")
 class Lengths(layers.Layer):
     """The class scores of a CapsNet: `(B, C, D)` to the lengths `(B, C)`, see `routing.lengths`."""
@@ -167,7 +179,7 @@ class Mask(layers.Layer):
 
 
 def decoder(run: RunConfig, image_shape: tuple[int, int, int], seed: int) -> keras.Sequential:
-    """Dense layers from the masked capsules `(B, T, C*D)` to pixels `(B, T, H*W*D)` in [0, 1] (Figure 2).
+    """Dense layers from the masked capsules `(B, T, C*D)` to pixels `(B, T, D*H*W)` in [0, 1] (Figure 2).
 
     The same weights draw every digit.
     """

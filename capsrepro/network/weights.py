@@ -1,6 +1,8 @@
 """Save and load weights."""
 
+import dataclasses
 import hashlib
+import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,17 +11,33 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
+from capsrepro.core.paths import RunPaths
+from capsrepro.core.validation import CONFIG, Natural, Text, validated
 
 SEAL = b"sha256 of the bytes before: "  # ends our weights files, before 32 bytes; HDF5 ignores what follows its content
 
+_ORIGIN = "capsrepro"  # the attribute of a weights file that holds its `Origin` as JSON
 _PIECE = 1 << 20  # bytes read at a time
 _ROOM = 1 << 20  # bytes that a weights file may have beside its numbers
 
 
-def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
+@dataclass(frozen=True, config=CONFIG)
+class Origin:
+    """What weights were trained as. It is stored with them, so that they are never used with other settings."""
+
+    run: Text
+    scale: Text
+    seed: Natural
+    steps: Natural  # the updates really done, of all members together
+    settings: RunConfig
+
+
+def save_weights(model: keras.Model, path: Path, *, origin: Origin | None = None, half: bool = False) -> None:
     """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes.
 
     The SHA-256 of the file goes to its end: HDF5 has no checksum of the numbers.
@@ -27,6 +45,7 @@ def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
     Args:
         model: whose weights; its own stay as they are.
         path: of the file.
+        origin: what they were trained as; None: not known.
         half: store each number in float16, of 11 bits, and so the file in half the size; they are loaded as float32.
     """
     with files.replacing(path) as temporary:
@@ -35,9 +54,60 @@ def save_weights(model: keras.Model, path: Path, *, half: bool = False) -> None:
         uncompiled(model).save_weights(temporary)
         if half:
             _halve(temporary)
+        if origin is not None:
+            with h5py.File(temporary, "a") as file:
+                file.attrs[_ORIGIN] = json.dumps(
+                    {**vars(origin), "settings": origin.settings.as_json()}, sort_keys=True
+                )
         digest = bytes.fromhex(files.sha256(temporary))
         with temporary.open("ab") as file:
             file.write(SEAL + digest)
+
+
+def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
+    """What the weights in a file were trained as; None where the file does not say.
+
+    Args:
+        path: of the file.
+        expected: the run that they must be of; None: any.
+
+    Raises:
+        Error: the file is missing or damaged, or its weights are of another run, scale or seed.
+    """
+    _check_file(path)
+    try:
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get(_ORIGIN)
+        content = None if text is None else json.loads(text)
+    except Exception as fault:  # of a damaged file HDF5 raises almost anything
+        raise Error(
+            f"{path}: not readable ({' '.join(str(fault).split())[:200]}); delete it and train again"
+        ) from fault
+    if content is None:
+        return None
+    origin: Origin = validated(Origin, content, str(path))
+    if expected is not None and (origin.scale, origin.run, origin.seed) != (
+        expected.scale,
+        expected.run,
+        expected.seed,
+    ):
+        found = RunPaths(origin.scale, origin.run, origin.seed).name
+        raise Error(f"{path}: expected the weights of {expected.name}, received those of {found}; train again")
+    return origin
+
+
+def evaluation_settings(path: Path, otherwise: RunConfig, expected: RunPaths | None = None) -> RunConfig:
+    """The settings with which weights are evaluated: those that they were trained with, in float32.
+
+    Bfloat16, in which they may have been trained, would change the answer on single images.
+
+    Args:
+        path: the weights file.
+        otherwise: the settings where the file says none.
+        expected: as for `read_origin`.
+    """
+    origin = read_origin(path, expected)
+    return dataclasses.replace(origin.settings if origin else otherwise, precision="float32")
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -47,10 +117,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
         Error: the file is missing, is damaged, is no weights file, belongs to another architecture, or holds a number
             that is not finite (which need not show: oneDNN's ReLU turns NaN into 0). The model is then not to be used.
     """
-    if not path.is_file():
-        raise Error(f"{path}: no such weights; train them with `dvc repro` or `python -m experiments.train`")
-    if not _is_sealed(path) or not h5py.is_hdf5(path):
-        raise Error(f"{path}: not a Keras weights file, or damaged; delete it and train again")
+    _check_file(path)
     try:
         _check_sizes(path)
         with warnings.catch_warnings():
@@ -64,6 +131,13 @@ def load_weights(model: keras.Model, path: Path) -> None:
         ) from fault
     if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
         raise Error(f"{path}: a weight is not finite; train again")
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise Error(f"{path}: no such weights; train them with `dvc repro` or `python -m experiments.train`")
+    if not _is_sealed(path) or not h5py.is_hdf5(path):
+        raise Error(f"{path}: not a Keras weights file, or damaged; delete it and train again")
 
 
 def _halve(path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from capsrepro.network.models import unflattened
+
 TOWER = "tower_0"  # the released code has one for each GPU; here the devices' sums are one
 _PICTURES = 10  # reconstructions shown
 _BINS = 30
@@ -52,7 +54,7 @@ class Summaries:
             shape = viewer.input["image"].shape[1:]
             pairs = zip(truths["reconstruction"][:_PICTURES, 0], seen["reconstruction"][:_PICTURES, 0], strict=True)
             for number, pair in enumerate(pairs):
-                side_by_side = np.concatenate([pixels.reshape(shape)[..., :1] for pixels in pair], axis=1)
+                side_by_side = np.concatenate([unflattened(pixels, shape)[..., :1] for pixels in pair], axis=1)
                 values.append({"tag": f"{TOWER}/reconstruction/image/{number}", "image": _image(side_by_side)})
         self._write(step, values)
 

@@ -144,7 +144,7 @@ def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any
     inputs, truths = {"image": batch.images}, {"scores": one_hot.max(axis=1)}
     if decoder:
         inputs["mask"] = one_hot
-        truths["reconstruction"] = batch.targets.reshape(*batch.labels.shape, -1)
+        truths["reconstruction"] = models.flattened(batch.targets)
     return inputs, truths
 
 

@@ -22,9 +22,9 @@ from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 from capsrepro.data.mnist import Mnist
 from capsrepro.data.multimnist import MultiMnist
-from capsrepro.figures import answers, charts, drawing, reconstructions
-from capsrepro.figures.answers import Answers
+from capsrepro.figures import charts, confusion, drawing, reconstructions
 from capsrepro.network import evaluation, models
+from capsrepro.network.evaluation import Answers
 from capsrepro.network.weights import save_weights
 from experiments import paper_figures as command
 
@@ -108,7 +108,7 @@ def losses(tmp_path: Path) -> dict[int, pandas.DataFrame]:
 def test_answers_are_those_that_the_evaluation_counts(kind: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(kind)
     dataset = request.getfixturevalue("mnist" if kind == "single" else "pairs")
-    given = answers.answers(model, dataset, batch_size=7)
+    given = evaluation.answers(model, dataset, batch_size=7)
     assert (~given.right).sum() == evaluation.evaluate(model, dataset).wrong
     assert np.array_equal(given.labels, dataset.batch(np.arange(40)).labels)
     assert given.predicted.shape == given.labels.shape
@@ -118,7 +118,7 @@ def test_answers_are_those_that_the_evaluation_counts(kind: str, request: pytest
 def test_a_digit_counts_once_however_a_pair_was_confused() -> None:
     labels = np.array([[0, 1], [0, 1], [2, 3], [2, 3]])
     predicted = np.array([[1, 0], [0, 2], [2, 3], [0, 1]])  # right, 1 for 2, right, both wrong
-    counts = answers.confusions(Answers(labels, predicted, np.zeros((4, 4))))
+    counts = confusion.confusions(Answers(labels, predicted, np.zeros((4, 4))))
     assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0.5, 0.5, 1, 0], [0.5, 0.5, 0, 1]]
 
 
@@ -311,7 +311,7 @@ def test_the_confusion_matrix_counts_and_says_how_many_of_a_class_are_wrong(mnis
     sevens = int((mnist.labels == 7).sum())
     assert (counts[7, 2], counts[7, 7], counts[2, 7]) == ("2", str(sevens - 2), "0")
     assert cells[100 + 7] == f"2 of {sevens} wrong"
-    assert np.array_equal(counts.astype(float), answers.confusions(given))
+    assert np.array_equal(counts.astype(float), confusion.confusions(given))
     faint = {text.get_color() for text in figure.axes[0].texts[:100] if text.get_text() == "0"}
     assert len(faint) == 1
     assert not faint & {text.get_color() for text in figure.axes[0].texts[:100] if text.get_text() != "0"}

@@ -1,0 +1,65 @@
+"""The list of trainings that did not finish: `studies/tried.csv` in the folder of a scale, written by the program."""
+
+import contextlib
+import csv
+import io
+import re
+import time
+from collections.abc import Iterator
+
+from capsrepro.core import files
+from capsrepro.core.errors import Busy, Error, Stopped
+from capsrepro.core.params import RunConfig
+from capsrepro.core.paths import RunPaths
+from capsrepro.network import environment
+
+COLUMNS = (
+    "run",
+    "seed",
+    "settings",
+    "steps done",
+    "wrong/examples",
+    "seconds",
+    "device",
+    "commit",
+    "what became of it",
+)
+
+
+@contextlib.contextmanager
+def listed_if_unfinished(where: RunPaths, run: RunConfig) -> Iterator[None]:
+    """Appends a line to the list if what is inside fails or is stopped; a training that never began is not listed."""
+    began = time.perf_counter()
+    try:
+        yield
+    except Busy:  # another process trains this run
+        raise
+    except (Error, Stopped, OSError, MemoryError, KeyboardInterrupt) as fault:
+        _append(where, run, time.perf_counter() - began, " ".join(str(fault).split()) or type(fault).__name__)
+        raise
+
+
+def _append(where: RunPaths, run: RunConfig, seconds: float, message: str) -> None:
+    step = re.search(r"step (\d+)", message)
+    revision = environment.revision()
+    line = (
+        where.run,
+        where.seed,
+        f"steps {run.steps:,}, decay_steps {run.decay_steps:,}",
+        step[1] if step else "",
+        "",
+        f"{seconds:.0f}",
+        environment.device(),
+        revision["git_revision"][:7] + ("+" if revision["git_dirty"] else ""),
+        message,
+    )
+    path = where.tried
+    with files.alone(path.parent):
+        text = path.read_text(encoding="utf-8") if path.exists() else _lines([COLUMNS])
+        files.write_text(path, text + _lines([line]))
+
+
+def _lines(rows: list[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
