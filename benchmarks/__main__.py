@@ -49,6 +49,6 @@ if __name__ == "__main__":
     parser.add_argument("--compare", type=Path, metavar="FILE", help="say what got slower since that file was written")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
     parser.add_argument(
-        "--page", type=Path, default=PAGE, help="gets the table of all benchmarks, if it has the markers"
+        "--page", type=Path, default=PAGE, help="gets the table of all, if it has markers"
     )
     run_cli(main, parser)

@@ -10,7 +10,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Restores the weights with the settings that are stored with them, counts and writes."""
     from capsrepro.core import params, paths
 
-    configured = params.read(arguments.params).settings(arguments.run, arguments.scale)
+    params.read(arguments.params).settings(arguments.run, arguments.scale)  # a name that is unknown is an error at once
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
 
     from capsrepro.core import files
@@ -19,10 +19,11 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
     from capsrepro.network import devices, environment, evaluation, models
-    from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, weights_sha256
+    from capsrepro.network.weights import load_weights, origin_of, weights_sha256
 
     devices.share_gpus()
-    settings, origin = evaluation_settings(where.weights, configured, where), read_origin(where.weights)
+    origin = origin_of(where)
+    settings = origin.for_evaluation
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
     shape = {"classes": dataset.classes, "digits": dataset.digits}
     members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]
@@ -34,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
     if isinstance(dataset, AffNist):
         stop = evaluation.evaluate(model, loading.load(settings, "stop", arguments.data, arguments.scale))
         names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
-    steps = origin.steps // settings.members if origin else settings.steps
+    steps = origin.steps // settings.members
     facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
     predictions.write(where.predictions, given.predicted, given.labels, given.scores)
     files.write_json(where.evaluation, names | {"precision": settings.precision} | environment.describe())

@@ -3,7 +3,6 @@
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from capsrepro.core import params, paths
 from capsrepro.core.errors import Error
@@ -14,38 +13,38 @@ MOST_BYTES = 20_000_000  # a repository keeps each version of them
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Builds the network, then goes one way or the other."""
+    """Builds the network with the settings of its weights, then goes one way or the other."""
     known = params.read(arguments.params)
-    settings = known.settings(arguments.run, arguments.scale)
+    configured = known.settings(arguments.run, arguments.scale)
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
-    if settings.data != "mnist" or settings.members > 1:
+    if configured.data != "mnist" or configured.members > 1:
         raise Error(f"{arguments.run}: only single networks of MNIST are published; choose one of those")
 
-    from capsrepro.network import devices, models
+    from capsrepro.network import devices
 
     devices.share_gpus()
-    model = models.build(settings, (28, 28, 1))
     if arguments.restore:
-        restore(model, where)
+        restore(configured, where)
     else:
-        publish(arguments, known, model, where)
+        publish(arguments, known, where)
 
 
-def publish(arguments: argparse.Namespace, known: params.Params, model: Any, where: paths.RunPaths) -> None:
+def publish(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
     """Counts wrong test images with the weights as trained and as rounded; if that is the metrics' number, writes."""
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.evidence import model_card
-    from capsrepro.network import evaluation
-    from capsrepro.network.weights import load_weights, save_weights
+    from capsrepro.network import evaluation, models
+    from capsrepro.network.weights import load_weights, origin_of, save_weights
 
-    measured = files.read_json(where.metrics).get("wrong")
-    dataset = loading.load(known.settings(arguments.run, arguments.scale), "test", arguments.data, arguments.scale)
+    origin, measured = origin_of(where), files.read_json(where.metrics).get("wrong")
+    dataset = loading.load(origin.settings, "test", arguments.data, arguments.scale)
+    model = models.build(origin.for_evaluation, (28, 28, 1))
     load_weights(model, where.weights)
     as_trained = evaluation.evaluate(model, dataset).wrong
     with tempfile.TemporaryDirectory() as folder:
         halved = Path(folder, where.published.name)
-        save_weights(model, halved, half=True)
+        save_weights(model, halved, origin=origin, half=True)
         size, sha256 = halved.stat().st_size, files.sha256(halved)
         load_weights(model, halved)
     if size > MOST_BYTES:
@@ -55,24 +54,25 @@ def publish(arguments: argparse.Namespace, known: params.Params, model: Any, whe
     if wrong != measured:
         remedy = "if these are its weights, write it anew with experiments.evaluate"
         raise Error(f"{where.metrics}, wrong: is {measured}, in half precision {wrong}; nothing published; {remedy}")
-    first = evaluation.evaluate(model, dataset, examples=FIRST).wrong
-    counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": first}
+    counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": evaluation.evaluate(model, dataset, examples=FIRST).wrong}
     publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note}
     card = model_card.render(known, Path("results"), where.scale, {where.publication.stem: publication})
-    save_weights(model, where.published, half=True)  # rounded already: the same bytes
+    save_weights(model, where.published, origin=origin, half=True)  # rounded already: the same bytes
     files.write_json(where.publication, publication)
     files.write_text(where.card, card)
     print(f"{where.published}: {size / 1e6:.1f} MB; {where.card}")
 
 
-def restore(model: Any, where: paths.RunPaths) -> None:
-    """Writes the published weights where training leaves its own: the same bytes each time, which dvc.lock knows."""
-    from capsrepro.network.weights import load_weights, save_weights
+def restore(configured: params.RunConfig, where: paths.RunPaths) -> None:
+    """Writes the published weights to where training leaves its own: the same bytes each time, which dvc.lock knows."""
+    from capsrepro.network import models
+    from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, save_weights
 
     if where.weights.exists():
         raise Error(f"{where.weights}: is there already, perhaps not rounded; delete it to restore {where.published}")
+    model = models.build(evaluation_settings(where.published, configured, where), (28, 28, 1))
     load_weights(model, where.published)
-    save_weights(model, where.weights)
+    save_weights(model, where.weights, origin=read_origin(where.published))
     print(f"{where.weights}: restored from {where.published}")
 
 

@@ -15,7 +15,7 @@ from capsrepro.core.params import Params
 from capsrepro.core.paths import RunPaths
 from capsrepro.evidence import comparison, paper, verdicts
 from capsrepro.evidence import results as evidence
-from capsrepro.evidence.verdicts import Result
+from capsrepro.evidence.results import Result
 
 EPOCH = paper.DATA["mnist"].train
 

@@ -65,12 +65,18 @@ class Result(Metrics, Provenance):
 class Score(Protocol):
     """What an evaluation counts, see `network.evaluation.Score`."""
 
-    wrong: int
-    examples: int
-    digits: int
-    digits_wrong: int
-    error_pct: float
-    digit_error_pct: float
+    @property
+    def wrong(self) -> int: ...  # noqa: D102
+    @property
+    def examples(self) -> int: ...  # noqa: D102
+    @property
+    def digits(self) -> int: ...  # noqa: D102
+    @property
+    def digits_wrong(self) -> int: ...  # noqa: D102
+    @property
+    def error_pct(self) -> float: ...  # noqa: D102
+    @property
+    def digit_error_pct(self) -> float: ...  # noqa: D102
 
 
 def metrics(run: RunConfig, score: Score, parameters: int, steps: int, weights_sha256: str) -> dict[str, Any]:

@@ -36,6 +36,11 @@ class Origin:
     steps: Natural  # the updates really done, of all members together
     settings: RunConfig
 
+    @property
+    def for_evaluation(self) -> RunConfig:
+        """The settings in float32: bfloat16, in which they may have been trained, would change single answers."""
+        return dataclasses.replace(self.settings, precision="float32")
+
 
 def save_weights(model: keras.Model, path: Path, *, origin: Origin | None = None, half: bool = False) -> None:
     """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes.
@@ -96,18 +101,30 @@ def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
     return origin
 
 
+def origin_of(where: RunPaths) -> Origin:
+    """What the weights of a run were trained as: stored with them or, for older ones, in their provenance.
+
+    Raises:
+        Error: the weights are missing, damaged or of another run, or neither file says what they were trained as.
+    """
+    if (stored := read_origin(where.weights, where)) is not None:
+        return stored
+    content = files.read_json(where.provenance)
+    settings = validated(RunConfig, content.get("settings"), f"{where.provenance}, settings")
+    return Origin(where.run, where.scale, where.seed, int(content.get("steps_done", settings.steps)), settings)
+
+
 def evaluation_settings(path: Path, otherwise: RunConfig, expected: RunPaths | None = None) -> RunConfig:
     """The settings with which weights are evaluated: those that they were trained with, in float32.
-
-    Bfloat16, in which they may have been trained, would change the answer on single images.
 
     Args:
         path: the weights file.
         otherwise: the settings where the file says none.
         expected: as for `read_origin`.
     """
-    origin = read_origin(path, expected)
-    return dataclasses.replace(origin.settings if origin else otherwise, precision="float32")
+    if (origin := read_origin(path, expected)) is not None:
+        return origin.for_evaluation
+    return dataclasses.replace(otherwise, precision="float32")
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

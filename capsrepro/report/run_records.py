@@ -9,7 +9,7 @@ from typing import Any
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
-from capsrepro.evidence.verdicts import Result
+from capsrepro.evidence.results import Result
 
 
 @dataclasses.dataclass(frozen=True)
