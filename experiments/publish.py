@@ -19,14 +19,10 @@ def main(arguments: argparse.Namespace) -> None:
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
     if configured.data != "mnist" or configured.members > 1:
         raise Error(f"{arguments.run}: only single networks of MNIST are published; choose one of those")
-
     from capsrepro.network import devices
 
     devices.share_gpus()
-    if arguments.restore:
-        restore(configured, where)
-    else:
-        publish(arguments, known, where)
+    (restore if arguments.restore else publish)(arguments, known, where)
 
 
 def publish(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
@@ -52,8 +48,8 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     wrong = evaluation.evaluate(model, dataset).wrong
     print(f"{where.name}: {as_trained} of {len(dataset)} wrong as trained, {wrong} in half precision", flush=True)
     if wrong != measured:
-        remedy = "if these are its weights, write it anew with experiments.evaluate"
-        raise Error(f"{where.metrics}, wrong: is {measured}, in half precision {wrong}; nothing published; {remedy}")
+        counted = f"is {measured}, in half precision {wrong}; nothing published"
+        raise Error(f"{where.metrics}, wrong: {counted}; if these are its weights, run experiments.evaluate")
     counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": evaluation.evaluate(model, dataset, examples=FIRST).wrong}
     publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note}
     card = model_card.render(known, Path("results"), where.scale, {where.publication.stem: publication})
@@ -63,13 +59,14 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     print(f"{where.published}: {size / 1e6:.1f} MB; {where.card}")
 
 
-def restore(configured: params.RunConfig, where: paths.RunPaths) -> None:
+def restore(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
     """Writes the published weights to where training leaves its own: the same bytes each time, which dvc.lock knows."""
     from capsrepro.network import models
     from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, save_weights
 
     if where.weights.exists():
         raise Error(f"{where.weights}: is there already, perhaps not rounded; delete it to restore {where.published}")
+    configured = known.settings(arguments.run, arguments.scale)
     model = models.build(evaluation_settings(where.published, configured, where), (28, 28, 1))
     load_weights(model, where.published)
     save_weights(model, where.weights, origin=read_origin(where.published))
@@ -78,6 +75,6 @@ def restore(configured: params.RunConfig, where: paths.RunPaths) -> None:
 
 if __name__ == "__main__":
     parser = run_arguments(__doc__)
-    parser.add_argument("--restore", action="store_true", help="from the published weights to those of the pipeline")
+    parser.add_argument("--restore", action="store_true", help="from the published weights to the pipeline's")
     parser.add_argument("--note", default="", help="what else the card has to say of the training")
     run_cli(main, parser)

@@ -29,7 +29,13 @@ class TrainingCallback(keras.callbacks.Callback):
     """Keeps a backup and a line of history at the end of each interval, and ends the training where it is to end."""
 
     def __init__(
-        self, kept: Backups, run: RunConfig, dataset: Dataset, stop: Dataset | None, asked: Sequence[int] = ()
+        self,
+        kept: Backups,
+        run: RunConfig,
+        dataset: Dataset,
+        stop: Dataset | None,
+        asked: Sequence[int] = (),
+        watch: Mapping[str, Dataset] | None = None,
     ) -> None:
         """Takes where backups go, the run, what it is trained on, the split that ends it, and signals."""
         super().__init__()
@@ -38,6 +44,7 @@ class TrainingCallback(keras.callbacks.Callback):
         self.dataset = dataset
         self.stop = stop
         self.asked = asked
+        self.watch = dict(watch or {})
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._began = 0.0
@@ -95,12 +102,16 @@ class TrainingCallback(keras.callbacks.Callback):
         if self.run.routing:
             line |= {f"logit_change_{number}": change for number, change in enumerate(self._logit_changes(), 1)}
         if self.run.stop_pct is not None and self.stop is not None:
-            scored = evaluation.scored(self.classifier, self.stop, STOP_BATCH)
-            line[STOP] = 100.0 - evaluation.count(scored, self.stop).error_pct
+            line[STOP] = self._accuracy_pct(self.stop)
+        line |= {name: self._accuracy_pct(split) for name, split in self.watch.items()}
         self.history.append(line)
         self._save(step)
         check_above_chance(self.history, self.run, self.dataset.classes, self.dataset.digits)
         self.model.stop_training = self.stopped
+
+    def _accuracy_pct(self, split: Dataset) -> float:
+        scored = evaluation.scored(self.classifier, split, STOP_BATCH)
+        return 100.0 - evaluation.count(scored, split).error_pct
 
     def _logit_changes(self) -> list[float]:
         """What each of `PASSES` passes of routing would change the logits by; see `routing.logit_changes`."""

@@ -41,6 +41,7 @@ def train(
     *,
     state: Path,
     stop: Dataset | None = None,
+    watch: Mapping[str, Dataset] | None = None,
     logs: Path | None = None,
     sources: Iterable[Path] | None = None,
     verbose: int = 1,
@@ -53,6 +54,7 @@ def train(
         seed: of the weights, the order of the data, its distortion and dropout.
         state: folder for the backups; those of other settings, data or code in it are left alone.
         stop: the split whose accuracy ends the training early, where the run has a `stop_pct`.
+        watch: splits whose accuracy in percent goes into each line of the history, by the name of the column.
         logs: folder for TensorBoard; None: no logs.
         sources: the files whose code makes the weights; None: this module and that of `dataset`, with what they import.
         verbose: as for Keras's `fit`.
@@ -64,7 +66,7 @@ def train(
         make_deterministic(seed)
         model = compiled(run, dataset, seed)
         known = fingerprint(run, dataset, seed, sources_of(Path(__file__), dataset) if sources is None else sources)
-        progress = TrainingCallback(Backups(state, known), run, dataset, stop, asked)
+        progress = TrainingCallback(Backups(state, known), run, dataset, stop, asked, watch)
         first = progress.restore(model)
         if not progress.stopped:
             stream = Stream(dataset, run.batch_size, seed)

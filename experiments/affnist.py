@@ -1,0 +1,80 @@
+"""Looks closely at affNIST: several baselines, accuracy at every later check, and accuracy by place and rotation."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from capsrepro.ablations import affnist
+from capsrepro.core import files, params, paths
+from capsrepro.data.affnist import read_built
+from capsrepro.evidence import predictions
+from experiments import at_least, run_cli
+
+RESULTS = Path("results")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Trains each variant with each seed, then writes three tables into the studies of the scale."""
+    known = params.read(arguments.params)
+    folder = RESULTS / arguments.scale / affnist.FOLDER
+    stops = affnist.stops(known, arguments.scale)
+    checks, compared = [], []
+    for name, settings in affnist.variants(known, arguments.scale).items():
+        stop = stops[affnist.CAPSNET if name == "capsnet" else affnist.BASELINE]
+        for seed in arguments.seeds:
+            history, parameters = train(name, settings, seed, arguments)
+            first, last = affnist.crossing(history, stop), history[-1]
+            columns = ("step", affnist.STOP, affnist.TEST)
+            checks += [{"network": name, "seed": seed, **{key: line[key] for key in columns}} for line in history]
+            line = {"network": name, "seed": seed, "parameters": parameters, "stop_pct": stop}
+            line |= {f"{key}_at_stop": first[key] if first else None for key in columns}
+            compared.append(line | {f"{key}_at_end": last[key] for key in columns})
+            print(line, flush=True)
+    for name, lines in {"baselines": compared, "checks": checks, "places": places(arguments)}.items():
+        path = folder / f"affnist-{name}.csv"
+        files.write_text(path, pandas.DataFrame(lines).to_csv(index=False, float_format="%.6g"))
+        print(path)
+
+
+def train(name: str, settings: params.RunConfig, seed: int, arguments: argparse.Namespace) -> tuple[Any, int]:
+    """The history of one training, both accuracies in each line, and the number of parameters."""
+    import keras
+
+    from capsrepro.data import loading
+    from capsrepro.network import devices
+    from capsrepro.training import loop
+
+    keras.backend.clear_session()  # the network before
+    devices.share_gpus()
+    load = [loading.load(settings, split, arguments.data, arguments.scale) for split in ("train", "stop", "test")]
+    state = Path(os.environ.get("CAPSREPRO_STATE", "state"), arguments.scale, "affnist", paths.stem(name, seed))
+    watch = {affnist.STOP: load[1], affnist.TEST: load[2]}
+    trained = loop.train(settings, load[0], seed, state=state, watch=watch, verbose=int(sys.stdout.isatty()))
+    return trained.history, trained.model.count_params()  # the backup stays: a second call costs nothing
+
+
+def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Accuracy by place and rotation of the two networks of the table, from their predictions on the built set."""
+    _, _, parameters = read_built(arguments.data / "built" / arguments.scale / "affnist.npz", 6)
+    lines = []
+    for run in (affnist.CAPSNET, affnist.BASELINE):
+        path = paths.RunPaths(arguments.scale, run, 0).predictions
+        if path.is_file():
+            right = predictions.read(path).right
+            lines += [{"network": run, **line} for line in affnist.by_place(parameters, right)]
+    return lines
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        "--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each network"
+    )
+    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
+    run_cli(main, parser)
