@@ -51,7 +51,7 @@ def training(precision: Literal["float32", "mixed_bfloat16"], folder: Path) -> C
     devices.share_gpus()
     loop.make_deterministic(0)
     model = loop.compiled(run, dataset, seed=0)
-    batches = loop.Steps(Stream(dataset, BATCH, seed=0), 0, STEPS, decoder=True)
+    batches = loop.pipeline(loop.Steps(Stream(dataset, BATCH, seed=0), 0, STEPS, decoder=True))
     return lambda: model.fit(batches, shuffle=False, verbose=0)
 
 

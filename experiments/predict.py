@@ -53,21 +53,16 @@ def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, outp
     images = np.stack([one.image for one in read])  # (N, 28, 28, 1)
     model = models.build(settings, pictures.SHAPE)
     load_weights(model, weights)
-    lengths = evaluation.finite(models.classifier(model).predict(images, 500, verbose=0), str(weights))  # (N, 10)
+    lengths = evaluation.scores_of(model, images, str(weights))  # (N, 10)
     digits = lengths.argmax(axis=1)
     lines = [[one.name, digit, *row, one.prepared] for one, digit, row in zip(read, digits, lengths, strict=True)]
     header = ["picture", "digit", *map(str, range(10)), "prepared"]
     print(f"The digit, and the lengths of all ten capsules by {weights}:")
     print(tabulate.tabulate(lines, header, floatfmt=".2f", disable_numparse=[0]))
     if settings.reconstruction:
-        drawn = reconstructions.draw(model, images[:DRAWN], digits[:DRAWN, None])[:, 0]  # (N, 28, 28)
-        above = [one.name[-14:].replace("$", r"\$") for one in read[:DRAWN]]  # a bare $ begins a formula
-        below = [f"drawn as {digit}" for digit in digits[:DRAWN]]
-        both = (images[:DRAWN, ..., 0], above), (drawn, below)
-        parts = [slice(start, start + 8) for start in range(0, len(drawn), 8)]
-        rows = [drawing.Row(shown[part], texts[part]) for part in parts for shown, texts in both]
-        drawing.save(drawing.sheet("What the network is given, and what it draws of its answer", "", rows), output)
-        print(f"{output}: the first {len(drawn)} with their reconstructions")
+        names = [one.name for one in read[:DRAWN]]
+        drawing.save(reconstructions.redrawn(model, names, images[:DRAWN], digits[:DRAWN]), output)
+        print(f"{output}: the first {len(names)} with their reconstructions")
 
 
 if __name__ == "__main__":

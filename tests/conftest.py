@@ -1,23 +1,20 @@
-"""Shared by all tests: real digits as arrays, and the flag that regenerates goldens."""
+"""Shared by all tests: real digits as arrays, and a data set of a few of them."""
 
-import numpy as np
 import pytest
 
-from tests.support.digits import unpacked
+pytest.register_assert_rewrite("tests.support")  # a failed `assert` there says as much as one in a test
+
+from capsrepro.data.mnist import Mnist  # noqa: E402
+from tests.support.digits import Digits, few_of, mnist_digits  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> Digits:
     """MNIST's 10,000 test digits: uint8 (10000, 28, 28, 1) and labels (10000,)."""
-    images = np.frombuffer(unpacked("t10k-images-idx3-ubyte"), np.uint8, offset=16).reshape(-1, 28, 28, 1)
-    return images, np.frombuffer(unpacked("t10k-labels-idx1-ubyte"), np.uint8, offset=8)
+    return mnist_digits()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--regen",
-        nargs="?",
-        const="dry",
-        choices=("dry", "write"),
-        help="goldens of the results: say, or write, the new",
-    )
+@pytest.fixture
+def few(digits: Digits) -> Mnist:
+    """The first fifty of them as a data set."""
+    return few_of(digits)

@@ -1,7 +1,7 @@
-"""The affNIST comparison looked at closely: other baselines, later checks, and where on the image a digit lies.
+"""A closer look at the affNIST comparison: other baselines, later checks, accuracy by position and rotation.
 
 The paper stops two networks at equal accuracy on expanded MNIST and finds the CapsNet 13 points ahead on affNIST
-(section 5.2). It gives no layers for its baseline, so that several are tried.
+(section 5.2). It does not give the layers of its baseline, so several are tried.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ from capsrepro.core.params import Params, RunConfig
 FOLDER = Path("studies")  # in the folder of a scale
 STOP, TEST = "expanded_accuracy_pct", "affnist_accuracy_pct"  # columns of a history
 CAPSNET, BASELINE = "affnist-capsnet", "affnist-baseline"
-DISTANCES = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0)  # pixels from the middle, along the longer of both axes; training saw 6
-ROTATIONS = (0.0, 5.0, 10.0, 15.0, 20.0)  # degrees either way; training saw none
+DISTANCES = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0)  # pixels from the centre: max(|down|, |right|); at most 6 in training
+ROTATIONS = (0.0, 5.0, 10.0, 15.0, 20.0)  # degrees in either direction; no rotation in training
 
 
 def variants(known: Params, scale: str) -> dict[str, RunConfig]:
-    """The networks that are compared, by name: the CapsNet, the baseline of the table, and others.
+    """The networks to compare, by name: the CapsNet, the baseline of the table, and other baselines.
 
-    Each is trained for the steps of its scale, without a stop: the first check at which it reached the stop is found
-    afterwards, and what came after it can be seen.
+    Each is trained for all steps of its scale, without a stopping accuracy. `crossing` finds the check that would have
+    stopped it, and the later checks are known too.
     """
     capsnet, baseline = (dataclasses.replace(known.settings(run, scale), stop_pct=None) for run in (CAPSNET, BASELINE))
     halved = tuple(max(1, channels // 2) for channels in baseline.conv_channels)
@@ -39,25 +39,26 @@ def variants(known: Params, scale: str) -> dict[str, RunConfig]:
 
 
 def stops(known: Params, scale: str) -> dict[str, float]:
-    """The accuracy on expanded MNIST, in percent, at which the two kinds of network are compared."""
+    """The accuracy on expanded MNIST, in percent, at which CapsNet and baseline stop, by run."""
     found = {run: known.settings(run, scale).stop_pct for run in (CAPSNET, BASELINE)}
     return {name: float(stop) for name, stop in found.items() if stop is not None}
 
 
 def crossing(history: Sequence[Mapping[str, float]], stop: float) -> Mapping[str, float] | None:
-    """The first check of a history at which the accuracy on expanded MNIST reached `stop`; None: it never did."""
+    """The first check of a history whose accuracy on expanded MNIST reached `stop`; None if none did."""
     return next((line for line in history if line[STOP] >= stop), None)
 
 
 def by_place(parameters: np.ndarray, right: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Accuracy of a network by the place and the rotation of the digit.
+    """Accuracy of a network by the position and the rotation of the digit.
 
     Args:
-        parameters: of each image of a built affNIST, float `(N, 6)`, see `data.affnist.PARAMETERS`.
-        right: whether each image was classified rightly, bool `(N,)`.
+        parameters: affine parameters of each image of a built affNIST, float `(N, 6)`, see `data.affnist.PARAMETERS`.
+        right: whether each image was classified correctly, bool `(N,)`.
 
     Yields:
-        A line for each bin: by what, from, to (not included, but at the end), images, right, accuracy in percent.
+        A line for each bin: quantity, lower edge, upper edge (excluded, except in the last bin), number of images,
+        number correct, accuracy in percent.
     """
     distance = np.abs(parameters[:, 4:6]).max(axis=1)
     rotation = np.abs(parameters[:, 0])

@@ -1,4 +1,4 @@
-"""The ablations: each point on which paper and released code differ, as two settings of one run."""
+"""The ablations: one for each difference between paper and released code, as two settings of one run."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from capsrepro.core.errors import Error
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """The paper's way or the released code's: its changes to the settings of the run, in training and in the test."""
+    """One side of an ablation, paper or released code: its changes to the run's training and test settings."""
 
     words: str
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -19,7 +19,7 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """One point: the run that it is tried on, all else being as that run has it, and the two sides."""
+    """One difference between paper and released code: its two sides, tried on one run that is otherwise unchanged."""
 
     name: str
     what: str
@@ -31,7 +31,7 @@ class Ablation:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """Both, the paper's first; none where there is nothing to compare."""
+        """Both sides, the paper's first; empty if there is nothing to compare."""
         return (self.paper, self.released) if self.released else ()
 
 
@@ -109,10 +109,10 @@ CASES = (
 
 
 def chosen(names: Sequence[str]) -> list[Ablation]:
-    """The ablations of these names; all where none is given.
+    """The ablations with these names; all if no name is given.
 
     Raises:
-        Error: there is no such ablation.
+        Error: a name is unknown.
     """
     known = {case.name: case for case in CASES}
     if unknown := [name for name in names if name not in known]:

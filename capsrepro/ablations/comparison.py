@@ -1,4 +1,4 @@
-"""Both sides of each ablation beside each other: errors, their difference, its interval, and a verdict in words."""
+"""Compares both sides of each ablation: errors, their difference, its interval, and a verdict."""
 
 import math
 import statistics
@@ -15,12 +15,12 @@ NOT_RUN = "not run"
 
 
 def table(known: Params, scale: str, found: Mapping[str, Mapping[int, Kept]]) -> list[dict[str, str]]:
-    """A line for each ablation, over all seeds that both sides have a result of; see `line`.
+    """A line (see `line`) for each ablation, over all seeds for which both sides have a result.
 
     Args:
         known: the parameter file.
-        scale: which one.
-        found: what is kept of each training, see `trainings.found`.
+        scale: name of the scale.
+        found: the stored trainings, see `trainings.found`.
     """
     lines, possible = [], trainings.possible(known, scale)
     for case in CASES:
@@ -32,23 +32,23 @@ def table(known: Params, scale: str, found: Mapping[str, Mapping[int, Kept]]) ->
 
 
 def _counts(side: Training, kept: Mapping[int, Kept]) -> dict[int, Count]:
-    """The count of the one test of a side, by seed."""
+    """The counts of the single test of a side, by seed."""
     (test,) = side.tests
     return {seed: one.counts[test] for seed, one in kept.items()}
 
 
 def line(case: Ablation, scale: str, paper: Sequence[Count] = (), released: Sequence[Count] = ()) -> dict[str, str]:
-    """The result of an ablation, as the cells of a table.
+    """The result of an ablation as cells of a table.
 
     Args:
-        case: which one.
-        scale: for the words of the verdict.
-        paper: the paper's side, one count a seed.
-        released: the released code's, of the same seeds in the same order.
+        case: the ablation.
+        scale: name of the scale, for the verdict.
+        paper: counts of the paper's side, one for each seed.
+        released: counts of the released code's side, of the same seeds in the same order.
 
     Returns:
-        Errors in percent, mean ± standard deviation over the seeds; wrong counts, all seeds together; the paper's
-        error less the released code's in points, and its interval, see `interval`.
+        Cells by column: errors in percent, mean ± standard deviation over the seeds; wrong counts, summed over the
+        seeds; the paper's error minus the released code's in points, and its interval, see `interval`.
     """
     cells = {
         "ablation": case.name,
@@ -76,18 +76,21 @@ def line(case: Ablation, scale: str, paper: Sequence[Count] = (), released: Sequ
 
 
 def differences(paper: Sequence[Count], released: Sequence[Count]) -> list[float]:
-    """The paper's error less the released code's, seed by seed, in points."""
+    """The paper's error minus the released code's for each seed, in points."""
     return [ours.error_pct - theirs.error_pct for ours, theirs in zip(paper, released, strict=True)]
 
 
 def interval(paper: Sequence[Count], released: Sequence[Count]) -> tuple[float, float]:
-    """A 95 % interval of the difference in points: from the lower of two lower ends to the higher of two upper ends.
+    """A 95 % interval of the difference in points that spans two intervals, Student's and Newcombe's.
 
-    A difference has to stand out against both of these. Student's, of the differences seed by seed (a seed has the same
-    initial weights and order of data on both sides), tells of other seeds on these test images; with three of them it
-    can be narrow by chance. Newcombe's (1998, method 10), of the counts of all seeds together, tells of other test
-    images; it takes all answers as independent, though both sides answer the same images, which makes it too wide, and
-    so do all seeds, which makes it too narrow. With one seed there is no interval: it is boundless.
+    A difference counts only if it is clear of zero in both. Student's interval is of the differences for each seed; a
+    seed has the same initial weights and order of data on both sides. It covers other seeds on the same test images,
+    but with three seeds it can be narrow by chance. Newcombe's interval (1998, method 10) is of the counts summed over
+    the seeds and covers other test images. It treats all predictions as independent. In fact both sides predict the
+    same images, which makes it too wide, and so do all seeds, which makes it too narrow.
+
+    Returns:
+        The smaller of the two lower ends and the larger of the two upper ends; infinite with fewer than two seeds.
     """
     found = differences(paper, released)
     if len(found) < 2:
@@ -102,7 +105,7 @@ def interval(paper: Sequence[Count], released: Sequence[Count]) -> tuple[float, 
 
 
 def verdict(low: float, high: float, scale: str) -> str:
-    """The verdict on an interval of the paper's error less the released code's."""
+    """The verdict on an interval of the paper's error minus the released code's."""
     if high < 0:
         return "paper's lower"
     return "released lower" if low > 0 else f"{scale} scale cannot tell"

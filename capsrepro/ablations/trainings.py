@@ -1,4 +1,4 @@
-"""The trainings of the ablations, each done once, and the files that keep their counts."""
+"""Lists the trainings of the ablations, each once, and reads the files that store their counts."""
 
 import dataclasses
 import re
@@ -11,44 +11,44 @@ from capsrepro.core import files, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params, RunConfig
 
-FOLDER = Path("studies", "ablations")  # in the folder of a scale: the counts of each training, and the table of all
-STEPS = 300_000  # of a training as the released code's; a shorter one has its share of the `decay_steps` of a side
+FOLDER = Path("studies", "ablations")  # in the folder of a scale; holds the counts of each training, and table.csv
+STEPS = 300_000  # of a training by the released code; shorter trainings scale a side's `decay_steps` down in proportion
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is trained for a side, perhaps of several ablations, and the settings of each test that they need."""
+    """A training for one side of one or several ablations, with the settings of each of its tests."""
 
     run: str
-    changed: Mapping[str, Any]  # from the run's own settings; `every_shift` too
+    changed: Mapping[str, Any]  # the settings that differ from the run's own; includes `every_shift`
     settings: RunConfig
     tests: Mapping[str, RunConfig]
 
     @property
     def name(self) -> str:
-        """`mnist-capsnet-r3-recon+loss_recipe=paper`; the run alone where nothing is changed."""
+        """`mnist-capsnet-r3-recon+loss_recipe=paper`; just the run's name if nothing is changed."""
         return "+".join([self.run, *(f"{key}={value}" for key, value in self.changed.items())])
 
     def path(self, folder: Path, seed: int) -> Path:
-        """Where its counts lie, if `folder` is that of the scale."""
+        """The file of its counts; `folder` is the folder of the scale."""
         return folder / FOLDER / f"{paths.stem(self.name, seed)}.json"
 
 
 class Count(NamedTuple):
-    """How many test images were wrong, out of how many."""
+    """The numbers of wrong and of all test images."""
 
     wrong: int
     examples: int
 
     @property
     def error_pct(self) -> float:
-        """In percent."""
+        """The error in percent."""
         return 100.0 * self.wrong / self.examples
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A finished training: its counts by test, and the whole content of its file."""
+    """A finished training: its counts by test, and the full content of its file."""
 
     path: Path
     counts: Mapping[str, Count]
@@ -56,20 +56,20 @@ class Kept:
 
 
 def possible(known: Params, scale: str) -> list[Ablation]:
-    """The ablations that have two sides and whose run the parameter file has at this scale."""
+    """The ablations that have two sides and a run with settings at this scale."""
     return [case for case in CASES if case.sides and case.run in known.scale_settings.get(scale, {})]
 
 
 def trainings(known: Params, scale: str, cases: Iterable[Ablation]) -> list[Training]:
-    """The trainings that the ablations need, each once: sides of equal settings share it.
+    """The trainings that the ablations need; sides with equal settings share one.
 
     Raises:
-        Error: there is no such scale, or it says nothing about a run.
+        Error: the scale is unknown, or has no settings for a run.
     """
     every: dict[str, Training] = {}
     wanted: dict[str, None] = {}
     cases, able = list(cases), possible(known, scale)
-    for case in CASES:  # those that are not wanted, too: a training is tested in all ways at once
+    for case in CASES:  # all of them, since a training makes the tests of every ablation that shares it
         for side in case.sides if case in cases or case in able else ():
             training = training_of(known, scale, case.run, side)
             tests = every[training.name].tests if training.name in every else {}
@@ -80,10 +80,10 @@ def trainings(known: Params, scale: str, cases: Iterable[Ablation]) -> list[Trai
 
 
 def training_of(known: Params, scale: str, run: str, side: Side) -> Training:
-    """What one side wants trained, and its one test.
+    """The training of one side, with its single test.
 
     Raises:
-        Error: there is no such scale, or it says nothing about the run.
+        Error: the scale is unknown, or has no settings for the run.
     """
     base = known.settings(run, scale)
     train = dict(side.train)
@@ -99,7 +99,7 @@ def training_of(known: Params, scale: str, run: str, side: Side) -> Training:
 
 
 def _plain(run: RunConfig) -> RunConfig:
-    """A part that follows the recipe of the whole does not say so itself: equal trainings are equal settings."""
+    """Drops a recipe of loss or layers that equals the run's recipe, so that equal trainings have equal settings."""
     return dataclasses.replace(
         run,
         loss_recipe=None if run.loss_recipe == run.recipe else run.loss_recipe,
@@ -108,13 +108,16 @@ def _plain(run: RunConfig) -> RunConfig:
 
 
 def _test_name(test: RunConfig) -> str:
-    """The name of a test set: the settings that it depends on."""
+    """The name of a test set, made of the settings that determine it."""
     names = ("shift", "base_shift", "test_pairs", "validate") if test.data == "multimnist" else ("validate",)
     return ", ".join([test.data, *(f"{name}={getattr(test, name)}" for name in names)])
 
 
 def kept(training: Training, folder: Path, seed: int) -> Kept | None:
-    """What is kept of a training with a seed; None: it is to be trained (again).
+    """Reads the stored result of a training with one seed.
+
+    Returns:
+        None if there is none, or if its settings or tests are outdated, so that it has to be trained (again).
 
     Raises:
         Error: its file is damaged.
@@ -129,17 +132,17 @@ def kept(training: Training, folder: Path, seed: int) -> Kept | None:
             raise ValueError("impossible counts")
     except (Error, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise Error(f"{path}: damaged ({fault!r}); delete it and it is trained again") from fault
-    moved = content.get("settings") != training.settings.as_json() or not training.tests.keys() <= counts.keys()
-    return None if moved else Kept(path, counts, content)
+    outdated = content.get("settings") != training.settings.as_json() or not training.tests.keys() <= counts.keys()
+    return None if outdated else Kept(path, counts, content)
 
 
 def found(known: Params, folder: Path, scale: str) -> dict[str, dict[int, Kept]]:
-    """What is kept of each training that the ablations need, by its name and seed; each file is read once.
+    """Reads the stored results of all trainings that the ablations need, by name and seed, each file once.
 
     Args:
-        known: the parameter file, whose settings count: what was trained with others is not there.
-        folder: that of the scale.
-        scale: its name.
+        known: the parameter file; results of trainings with other settings are left out.
+        folder: the folder of the scale.
+        scale: name of the scale.
 
     Raises:
         Error: a file is damaged.

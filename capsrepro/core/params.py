@@ -16,6 +16,7 @@ from capsrepro.core.errors import Error
 from capsrepro.core.validation import CONFIG, Count, Flag, Natural, Number, Text, validated
 
 Recipe = Literal["paper", "released"]
+RoutingUpdate = Literal["accumulate", "replace"]
 Widths = Annotated[tuple[Count, ...], Field(min_length=1)]  # YAML has lists
 
 
@@ -33,6 +34,7 @@ class RunConfig:
     layers_recipe: Recipe | None = None  # and of the layers: the primary capsules' scale, the baseline's first kernel
     loss: Literal["margin", "softmax", "sigmoid"] = "margin"
     routing: Count | None = None  # iterations of routing; None where there are no capsules
+    routing_update: RoutingUpdate = "accumulate"  # of the logits by the agreement: b <- b + a, or b <- a (`replace`)
     reconstruction: Flag = False
     leaky: Flag = False  # leaky routing: a capsule may belong to none of the classes
     padding: Literal["valid", "same"] = "valid"
@@ -145,6 +147,8 @@ def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
     if (run.model == "capsnet") != (run.routing is not None):
         need = "a capsnet needs a number of iterations and a baseline none"
         raise Error(f"runs.{name}.routing: {need}, received {run.routing}; correct it")
+    if run.routing is None and run.routing_update != "accumulate":
+        raise Error(f"runs.{name}.routing_update: a baseline has no routing, received {run.routing_update}; remove it")
 
 
 def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:

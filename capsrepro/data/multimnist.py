@@ -52,6 +52,7 @@ class MultiMnist:
         pad: int = 4,
         base_shift: BaseShift = "per_pair",
         pairs: int = PAIRS,
+        nested: bool = False,
     ) -> None:
         """Takes MNIST digits of at least two classes.
 
@@ -65,6 +66,9 @@ class MultiMnist:
             pad: pixels around the digit on either side; of one that is moved further, the part outside is lost.
             base_shift: `per_pair`, or `per_image`: all pairs of a base digit share its shift, as in the released code.
             pairs: how many pairs each digit is the base of.
+            nested: number the pairs round by round: one of each of the N digits, then a second of each; pair i has the
+                base i % N, so that the pairs of a smaller set are the first of a larger one's. Otherwise digit by
+                digit: pair i has the base i // pairs, as in the released code's records.
 
         Raises:
             Error: all digits are of one class, so that none has a partner.
@@ -72,7 +76,7 @@ class MultiMnist:
         self.images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         self.labels = labels.astype(np.int32)
         self.name, self.sha256, self.seed = name, sha256, seed
-        self.shift, self.base_shift, self.pairs_per_digit = shift, base_shift, pairs
+        self.shift, self.base_shift, self.pairs_per_digit, self.nested = shift, base_shift, pairs, nested
         self.image_shape: tuple[int, int, int] = self.images.shape[1:]
         self._by_class = np.argsort(self.labels, kind="stable")
         self._counts = np.bincount(self.labels, minlength=self.classes)
@@ -90,7 +94,7 @@ class MultiMnist:
 
         The partner is uniform over all digits of the other classes, each shift over its (2 * shift + 1)^2 values.
         """
-        base = np.asarray(numbers) // self.pairs_per_digit
+        base = np.asarray(numbers) % len(self.labels) if self.nested else np.asarray(numbers) // self.pairs_per_digit
         words = hashing.words(("multimnist", self.name, self.seed), numbers, _WORDS)
         label = self.labels[base]
         place = hashing.below(words[..., 0], len(self.labels) - self._counts[label])
@@ -141,6 +145,9 @@ def load(
 ) -> MultiMnist:
     """Pairs of the digits of one MNIST split.
 
+    Test pairs are nested, so that results on 10,000 and on 100,000 pairs share the first 10,000. Training pairs stay
+    numbered digit by digit: the published weights were trained on these pairs.
+
     Args:
         folder: holds MNIST's files, see `mnist.load`.
         split: `train` or `test`: pairs never mix digits of the two.
@@ -165,6 +172,7 @@ def load(
         shift=shift,
         base_shift=base_shift,
         pairs=pairs,
+        nested=split == "test",
     )
 
 

@@ -1,1 +1,1 @@
-"""Results beside the paper's numbers: intervals, verdicts, tables. Nothing here loads a framework."""
+"""Comparison of results with the paper: intervals, verdicts, tables. No module here imports TensorFlow or Keras."""

@@ -1,4 +1,4 @@
-"""The results of one scale beside the paper's numbers, with their verdicts, as a DataFrame."""
+"""Compares the results of one scale with the paper's numbers, as a DataFrame with verdicts."""
 
 import dataclasses
 import statistics
@@ -17,19 +17,21 @@ from capsrepro.evidence.results import Result
 
 
 def load_comparison(known: Params, folder: Path, scale: str, strict: bool = False) -> tuple[pd.DataFrame, list[Result]]:
-    """Everything of one scale, and after it the lines of the authors' published checkpoints, which are in every table.
+    """Loads the comparison of one scale with the paper, followed by the rows of the authors' published checkpoints.
+
+    The rows of the published checkpoints are part of every table.
 
     Args:
         known: the parameter file.
         folder: holds paper.csv and a folder for each scale.
-        scale: which one.
-        strict: whether `results.check` has to pass.
+        scale: name of the scale.
+        strict: whether `results.check` must pass.
 
     Returns:
         The table of `build` and the results of the scale.
 
     Raises:
-        Error: nothing knows of the scale, a file is malformed, or `results.check` refuses.
+        Error: the scale is unknown and has no folder, a file is malformed, or `results.check` raises.
     """
     if scale not in known.scale_settings and not (folder / scale).is_dir():
         names = ", ".join(known.scale_settings)
@@ -53,7 +55,7 @@ def load_comparison(known: Params, folder: Path, scale: str, strict: bool = Fals
 
 
 def settings(known: Params, scale: str) -> dict[str, dict[str, Any]]:
-    """What params.yaml says of each run at a scale, as JSON holds it; a run that the scale has not is left out."""
+    """The settings in params.yaml of each run at a scale, as JSON values; runs that the scale lacks are left out."""
     runs = [name for name in known.runs if name in known.scale_settings.get(scale, {})]
     return {name: known.settings(name, scale).as_json() for name in runs}
 
@@ -65,18 +67,18 @@ def build(
     paper_settings: Mapping[str, Mapping[str, Any]],
     reasons: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Sets the results of one scale beside the paper's numbers.
+    """Compares the results of one scale with the paper's numbers.
 
     Args:
         rows: the paper's numbers, from `paper.read`.
-        found: the results of one scale; those of a run that the paper has not are left out.
-        settings: what params.yaml says now of each run at that scale, as JSON holds it.
+        found: the results of one scale; results of runs that are not in the paper are left out.
+        settings: the current settings in params.yaml of each run at that scale, as JSON values.
         paper_settings: the same at the scale `paper`.
-        reasons: by id, why a row was not run.
+        reasons: why a row was not run, by id.
 
     Returns:
-        A line for each row of the paper, with empty cells where there is nothing. Percentages and their differences in
-        points have four decimals. `wrong` and `examples` are summed over the seeds, `measured` is their mean.
+        A line for each row of the paper; cells without a value are empty. Percentages and their differences (in points)
+        are rounded to four decimals. `wrong` and `examples` are sums over the seeds; `measured` is the mean over them.
     """
     lines = []
     for row in rows.values():
@@ -90,7 +92,7 @@ def build(
 
 
 def _line(row: Row, seeds: Sequence[Result], verdict: verdicts.Verdict) -> dict[str, Any]:
-    """One line of `build`. Where the run differs from the paper's, it is the run that is described."""
+    """One line of `build`; its routing and reconstruction are those of our run, not of the paper's."""
     first = seeds[0] if seeds else None
     values = verdicts.measured(row, seeds)
     mean = statistics.fmean(values) if values else None

@@ -14,11 +14,11 @@ def wilson(wrong: int, examples: int) -> tuple[float, float]:
     """Wilson's 95 % interval of an error rate, without continuity correction (Wilson 1927).
 
     Args:
-        wrong: how many were wrong, 0 to `examples`.
-        examples: out of how many, at least 1.
+        wrong: number of wrong examples, 0 to `examples`.
+        examples: number of all examples, at least 1.
 
     Returns:
-        The lower and upper end in percent, within [0, 100]; exactly 0 with none wrong, exactly 100 with all wrong.
+        The lower and upper end in percent, within [0, 100]; exactly 0 if none is wrong, exactly 100 if all are.
 
     Raises:
         ValueError: the counts are impossible.
@@ -37,13 +37,13 @@ def student(percentages: Sequence[float]) -> tuple[float, float]:
     """Student's 95 % interval of the mean: mean ± t(n - 1) * s / sqrt(n), s with n - 1 in the denominator.
 
     Args:
-        percentages: one for each seed, at least two, in percent.
+        percentages: one value for each seed, at least two, in percent.
 
     Returns:
-        The lower and upper end in percent, cut off at 0 and 100; the mean twice where all are equal.
+        The lower and upper end in percent, clipped to [0, 100]; both equal the mean if all values are equal.
 
     Raises:
-        ValueError: fewer than two values, which say nothing about their spread.
+        ValueError: fewer than two values, whose spread is undefined.
     """
     if len(percentages) < 2:
         raise ValueError(f"expected at least two values, received {len(percentages)}; use `wilson` for one")
@@ -52,6 +52,6 @@ def student(percentages: Sequence[float]) -> tuple[float, float]:
 
 
 def student_half(values: Sequence[float]) -> float:
-    """Half the length of Student's 95 % interval of the mean of at least two values, wherever they lie."""
+    """Half the width of Student's 95 % interval of the mean of at least two values, without any clipping."""
     t = float(scipy.special.stdtrit(len(values) - 1, _UPPER))
     return t * statistics.stdev(values) / math.sqrt(len(values))

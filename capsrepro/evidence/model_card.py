@@ -1,4 +1,4 @@
-"""The model card of the weights that a scale has published; each number of it is read from the files beside it."""
+"""Renders the model card of a scale's published weights; every number is read from the result files."""
 
 import shlex
 import textwrap
@@ -25,7 +25,7 @@ _HEAD = """\
 Written by `python -m experiments.publish`. Each number is from the metrics, provenance and history beside this file, or
 from the recount in `weights`.
 """
-# Paragraphs are wrapped after they are filled in.
+# `_wrapped` wraps the paragraphs after the values are filled in.
 _CARD = """\
 ## {{ result.run }}, seed {{ result.seed }}
 
@@ -81,13 +81,13 @@ paper, no other.
 
 
 def render(known: Params, folder: Path, scale: str, fresh: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """The card as Markdown.
+    """Renders the model card as Markdown.
 
     Args:
         known: the parameter file, for the verdict.
-        folder: holds paper.csv and a folder for each scale: `results`, from the root of the project.
-        scale: whose weights.
-        fresh: publications that are not written yet, as `experiments.publish` writes them, by `run-seedN`.
+        folder: holds paper.csv and a folder for each scale: `results` in the root of the project.
+        scale: the scale whose published weights are described.
+        fresh: publications that are not written yet, by `run-seedN`, as `experiments.publish` writes them.
 
     Raises:
         Error: metrics, provenance or history of published weights are missing or malformed.
@@ -105,7 +105,7 @@ def render(known: Params, folder: Path, scale: str, fresh: Mapping[str, Mapping[
 
 
 def _card(known: Params, folder: Path, result: Result, seeds: Sequence[Result], publication: Mapping[str, Any]) -> str:
-    """The part about one file of weights; `seeds` are the results of its run, which get one verdict."""
+    """The section on one file of weights; `seeds` are the results of its run, which share one verdict."""
     where = RunPaths(result.scale, result.run, result.seed)
     beside = folder / result.scale / "provenance" / where.provenance.name
     provenance = files.read_json(beside)
@@ -133,7 +133,7 @@ def _card(known: Params, folder: Path, result: Result, seeds: Sequence[Result], 
 
 
 def _variables(provenance: Mapping[str, Any]) -> str:
-    """What stood before the command of the training: the backend, if it is not the default, and how it computes."""
+    """The environment variables of the training command: a backend other than the default, and the arithmetic."""
     backend = {} if provenance["backend"] == "tensorflow" else {"KERAS_BACKEND": provenance["backend"]}
     return "".join(f"{name}={shlex.quote(value)} " for name, value in (backend | provenance["arithmetic"]).items())
 
@@ -152,7 +152,7 @@ def _counts(result: Result, publication: Mapping[str, Any]) -> list[tuple[str, s
 
 
 def _judged(known: Params, folder: Path, seeds: Sequence[Result]) -> list[tuple[str, str]]:
-    """The paper's number and the verdict on it, as in the table; none where the paper has no such run."""
+    """The paper's number and the verdict on it, as in the table; empty if the paper has no such run."""
     run, scale = seeds[0].run, seeds[0].scale
     row = paper.read(folder / "paper.csv").get(run)
     if row is None:

@@ -1,4 +1,4 @@
-"""The numbers of the paper, read from results/paper.csv, and the sizes of the data sets they are about."""
+"""Reads the paper's numbers from results/paper.csv; lists the sizes of its data sets."""
 
 import csv
 import dataclasses
@@ -14,7 +14,7 @@ from capsrepro.core.validation import CONFIG, validated
 
 
 class DataSet(NamedTuple):
-    """A data set as the paper uses it: how it is written, and how many images are the whole of it."""
+    """A data set as the paper uses it: its title and its numbers of training and test images."""
 
     title: str
     train: int
@@ -45,11 +45,12 @@ Truth = Annotated[bool, BeforeValidator(_truth)]
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Row:
-    """One number of the paper.
+    """One number of the paper: a row of paper.csv.
 
     `value`, `std` and `margin` are in percentage points. `std` is the standard deviation over `n` trials; both are None
-    where the paper gives none. `parameters`: None where PAPER.md gives none. `routing`: iterations, None for a net
-    without capsules. `decoder`: whether it was trained with reconstruction, None where PAPER.md does not say.
+    if the paper does not state them. `parameters` is None if the paper does not determine the count. `routing` is the
+    number of routing iterations, None for a network without capsules. `decoder` says whether the network was trained
+    with reconstruction, None if the paper does not say.
     """
 
     id: str
@@ -74,7 +75,7 @@ class Row:
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether more is better."""
+        """Whether the measure is an accuracy, so that higher is better."""
         return self.measure == "test_accuracy_pct"
 
 
@@ -86,7 +87,7 @@ def read(path: Path = Path("results/paper.csv")) -> dict[str, Row]:
 
     Raises:
         Error: the file is not readable, a column is unknown or missing, a value is missing or of the wrong type, or an
-            id stands twice. The message names the line and the column.
+            id is repeated. The message names the line and the column.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""Results: the metrics of a run and what of its provenance a verdict needs, written and read in one place."""
+"""Builds, reads and checks results: the metrics of a run, and the part of its provenance that a verdict needs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +19,7 @@ _CONFIG = ConfigDict(extra="ignore")  # the files hold more than a verdict needs
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class Metrics:
-    """What one run with one seed is worth: of its metrics file."""
+    """The evaluation of one run with one seed, read from its metrics file."""
 
     run: Text
     seed: Natural
@@ -35,17 +35,17 @@ class Metrics:
     parameters: Count
     steps: Count
     weights_sha256: Text
-    built: Flag = False  # the test set was built by a published recipe, since the published one was not to be had
+    built: Flag = False  # True: the test set was built by its published recipe, as the published files were unavailable
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class Provenance:
-    """What its weights came from: of the provenance file of the same name."""
+    """The origin of the weights, read from the provenance file of the same name."""
 
-    settings: dict[str, Any]  # the run's settings when it was trained, as JSON holds them
+    settings: dict[str, Any]  # the run's settings at training time, as JSON values
     data_sha256: Text
     train_examples: Natural
-    stop_reached: Flag = True  # False: trained until an accuracy that it did not reach
+    stop_reached: Flag = True  # False: the run declares a stopping accuracy and did not reach it
     device: Text = ""
     train_seconds: Number | None = None
     images_per_second: Number | None = None
@@ -54,16 +54,16 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class Result(Metrics, Provenance):
-    """One run with one seed."""
+    """Metrics and provenance of one run with one seed."""
 
     @property
     def name(self) -> str:
-        """`run-seedN`, as its files are called."""
+        """The stem of its files: `run-seedN`."""
         return paths.stem(self.run, self.seed)
 
 
 class Score(Protocol):
-    """What an evaluation counts, see `network.evaluation.Score`."""
+    """Interface of `network.evaluation.Score`, repeated here because importing it would load a framework."""
 
     @property
     def wrong(self) -> int: ...  # noqa: D102
@@ -80,14 +80,16 @@ class Score(Protocol):
 
 
 def metrics(run: RunConfig, score: Score, parameters: int, steps: int, weights_sha256: str) -> dict[str, Any]:
-    """What a metrics file says of a run beside its name, seed and scale: equal for equal weights and data.
+    """Builds the content of a metrics file, except for run, seed and scale.
+
+    Equal weights and data give equal metrics.
 
     Args:
-        run: its settings.
-        score: on the test set.
-        parameters: of one member where the network is an ensemble.
-        steps: the updates of one member that were really done.
-        weights_sha256: of the weights.
+        run: settings of the run.
+        score: the counts on the test set.
+        parameters: number of parameters; for an ensemble, of one member.
+        steps: number of updates actually made; for an ensemble, by one member.
+        weights_sha256: SHA-256 of the weights.
     """
     low, high = wilson(score.wrong, score.examples)
     facts = {
@@ -110,23 +112,23 @@ def read(folder: Path, scale: str) -> list[Result]:
 
     Args:
         folder: holds a folder for each scale.
-        scale: which one.
+        scale: name of the scale.
 
     Returns:
-        In the order of run and seed; none where there are no metrics.
+        The results, sorted by run and seed; empty if there are no metrics.
 
     Raises:
-        Error: a file is malformed, or not about the run, seed and scale that its path says; it names file and key.
+        Error: a file is malformed, or its run, seed or scale contradicts its path. The message names file and key.
     """
     found = [_read(path, scale) for path in sorted((folder / scale / "metrics").glob("*.json"))]
     return sorted(found, key=lambda result: (result.run, result.seed))
 
 
 def check(results: Iterable[Result], scale: str) -> None:
-    """Refuses what one table must not mix.
+    """Checks that the results may be compared in one table.
 
     Raises:
-        Error: results of different scales, of one run with different recipes, or on different copies of one data set.
+        Error: the results mix scales, recipes of one run, or copies of one data set.
     """
     recipes: dict[str, Result] = {}
     copies: dict[str, Result] = {}

@@ -1,4 +1,4 @@
-"""The comparison of a scale with the paper as tables in the manner of Table 1: Markdown, CSV and LaTeX."""
+"""Writes the comparison of a scale with the paper as tables like Table 1: Markdown, CSV and LaTeX."""
 
 import dataclasses
 import re
@@ -29,27 +29,27 @@ FACTS = ("train_examples", "data_sha256", "device", "train_seconds", "images_per
 
 
 def display(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `comparison.build` as one reads it: text in the columns `SHOWN`."""
+    """Formats the table of `comparison.build` for reading: text in the columns `SHOWN`."""
     filled = table.astype(object).where(table.notna(), None)
     lines = [_shown(dict(zip(filled.columns, cells, strict=True))) for cells in filled.itertuples(index=False)]
     return pd.DataFrame(lines, columns=list(SHOWN), dtype=str)
 
 
 def markdown(table: pd.DataFrame, scale: str) -> str:
-    """The table of `comparison.build` in Markdown, with a heading and what the words mean."""
+    """The table of `comparison.build` in Markdown, with a heading, the units and the meaning of the verdicts."""
     body = _tabulated(table, "pipe")
     return f"# Scale `{scale}`\n\n{UNITS}\n\n{WORDS}\n\n{body}\n"
 
 
 def latex(table: pd.DataFrame, scale: str) -> str:
-    r"""The table of `comparison.build` as a LaTeX `tabular`, for `\input`; it wants the package booktabs."""
+    r"""The table of `comparison.build` as a LaTeX `tabular`, for `\input`; requires the package booktabs."""
     body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
     body = re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", body)
     return f"% Scale {scale}. Wants \\usepackage{{booktabs}}.\n{body}\n"
 
 
 def runs(results: Sequence[Result]) -> pd.DataFrame:
-    """A line for each run and seed: its metrics, and of its provenance the data, the machine and the time."""
+    """A line for each run and seed: its metrics, data, machine and training time."""
     names = [field.name for field in dataclasses.fields(Metrics)]
     lines = [{name: getattr(result, name) for name in (*names, *FACTS)} for result in results]
     for line, result in zip(lines, results, strict=True):
@@ -58,10 +58,10 @@ def runs(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: str) -> None:
-    """Writes table.md, table.csv, table.tex and runs.csv to `folder`/`scale`, each whole or not at all.
+    """Writes table.md, table.csv, table.tex and runs.csv to `folder`/`scale`, each atomically.
 
     Raises:
-        OSError: the disk is full or the folder may not be written to.
+        OSError: the disk is full or the folder is not writable.
     """
     texts = {
         "table.md": markdown(table, scale),
@@ -74,7 +74,7 @@ def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: s
 
 
 def _shown(line: Mapping[str, Any]) -> dict[str, str]:
-    """One line of `display`, from one of `comparison.build` with None in its empty cells."""
+    """Formats one line of `comparison.build`, whose empty cells are None, for `display`."""
     measured = span = difference = ""
     if line["measured"] is not None:
         measured = f"{line['measured']:.2f} ({line['wrong']}/{line['examples']})"

@@ -1,4 +1,4 @@
-"""The rule that turns a measured interval into a verdict on a number of the paper."""
+"""Judges each number of the paper from a measured interval."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,26 +15,26 @@ _ABSENT = object()
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A word, and what else stands beside it: what the run changed, or why there is none."""
+    """A verdict and its remarks: how the run deviates from the paper's, or why it was not run."""
 
     word: str
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """`reproduced (14k steps, bfloat16)`; `not run: source unreachable`."""
+        """Formats verdict and remarks: `reproduced (14k steps, bfloat16)`, `not run: source unreachable`."""
         if self.word == "not run":
             return ": ".join((self.word, *self.remarks))
         return f"{self.word} ({', '.join(self.remarks)})" if self.remarks else self.word
 
 
 def measured(row: Row, results: Sequence[Result]) -> list[float]:
-    """What the row measures, in percent, for each result: its error, or 100 less it for an accuracy."""
+    """The measure of the row in percent for each result: its error, or 100 minus the error for an accuracy."""
     errors = [100 * result.wrong / result.examples for result in results]
     return [100 - error for error in errors] if row.is_accuracy else errors
 
 
 def interval(row: Row, results: Sequence[Result]) -> tuple[float, float]:
-    """The 95 % interval in percent of what the row measures: Wilson's for one result, Student's for several."""
+    """The 95 % interval of the row's measure in percent: Wilson's for one result, Student's for several."""
     if len(results) > 1:
         return student(measured(row, results))
     low, high = wilson(results[0].wrong, results[0].examples)
@@ -42,12 +42,12 @@ def interval(row: Row, results: Sequence[Result]) -> tuple[float, float]:
 
 
 def compare(row: Row, low: float, high: float) -> str:
-    """The rule of PAPER.md for an interval in percent: `reproduced`, `better`, `missed` or `inconclusive`.
+    """Compares an interval in percent with a row: `reproduced`, `better`, `missed` or `inconclusive`.
 
-    `reproduced`: it lies within the paper's value ± margin, ends included; `better` and `missed`: all of it lies on the
-    better or worse side of that band.
+    `reproduced`: the interval lies within the paper's value ± margin, ends included. `better` and `missed`: all of it
+    lies on the better or worse side of that band.
     """
-    # Rounded, so that 5.2 + 1.0 and what was measured as 6.2 meet.
+    # Rounding makes 5.2 + 1.0 equal to a measured 6.2.
     bottom, top = round(row.value - row.margin, 9), round(row.value + row.margin, 9)
     low, high = round(low, 9), round(high, 9)
     if bottom <= low and high <= top:
@@ -70,15 +70,15 @@ def judge(
 
     Args:
         row: the paper's number.
-        results: the run of this name at one scale, one for each seed; none: `not run`.
-        settings: what params.yaml says of the run at that scale now, as JSON holds it; None: it no longer has it.
-        paper_settings: the same at the scale `paper`, which the steps are compared with, and the widths.
-        reason: why it was not run.
+        results: the results of this run at one scale, one for each seed; may be empty.
+        settings: the run's current settings in params.yaml at that scale, as JSON values; None: no longer listed.
+        paper_settings: the same at the scale `paper`; steps and widths are compared with them.
+        reason: why the run has no result.
 
     Returns:
-        The first that holds of `not run`, `stale` (trained or evaluated with other settings), `not reached` (the stop
-        that the run declares), `quick` (not the paper's architecture or not all of the data); else the word of
-        `compare` and what the run changed beside that.
+        The first of these that applies: `not run` (no results); `stale` (trained or evaluated with other settings);
+        `not reached` (training missed its declared stopping accuracy); `quick` (not the paper's architecture, or part
+        of the data). Otherwise the verdict of `compare`, with the run's deviations as remarks.
     """
     if not results:
         return Verdict("not run", (reason,) if reason else ())
@@ -92,10 +92,10 @@ def judge(
 
 
 def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
-    """Whether a result was trained, or evaluated, with other settings than `settings`.
+    """Whether a result was trained or evaluated with settings other than `settings`.
 
-    A setting that came into being after the training counts as its default in params.py: what was done before it was.
-    A precision of `auto` is whatever the device made of it.
+    A setting that was added after the training counts as its default in params.py, which keeps the earlier behaviour.
+    A precision of `auto` matches any, since the device decides it.
     """
     if settings is None:
         return True
@@ -112,9 +112,9 @@ def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
 
 
 def is_whole(row: Row, result: Result, paper_settings: Mapping[str, Any] | None) -> bool:
-    """Whether a result is of the paper's architecture, trained on the whole training set, tested on the whole test set.
+    """Whether a result has the paper's architecture and used the whole training and test sets.
 
-    Where the paper gives no parameter count, the widths have to be those of the scale `paper`.
+    If the paper gives no parameter count, the widths must be those of the scale `paper`.
     """
     if row.parameters is None:
         narrow = paper_settings is None or any(result.settings.get(k) != paper_settings.get(k) for k in WIDTHS)
@@ -127,7 +127,7 @@ def is_whole(row: Row, result: Result, paper_settings: Mapping[str, Any] | None)
 
 
 def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """What results that are not stale, and so have equal settings, changed without changing what the row is."""
+    """The deviations of a run that leave its row comparable; its results have equal settings, as none is stale."""
     result = results[0]
     changes = []
     if paper_settings is not None and result.steps < paper_settings.get("steps", 0):
@@ -145,10 +145,10 @@ def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, A
 
 
 def _built(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
-    """Said whatever the verdict: that the test set is not the published one."""
+    """A remark, whatever the verdict, if the test set was built instead of downloaded."""
     return (f"built {DATA[row.data].title}",) if any(result.built for result in results) else ()
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON holds it."""
+    """A value as JSON represents it: tuples as lists."""
     return list(value) if isinstance(value, tuple) else value

@@ -1,1 +1,1 @@
-"""The figures: `data` looks at what the networks are given. `drawing` has what all figures share."""
+"""Figures: samples of the data, the paper's figures, the confusion matrix, and a gallery of wrong digits."""

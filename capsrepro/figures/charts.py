@@ -1,4 +1,4 @@
-"""The paper's Figures A.1 and A.2, drawn from histories of training, and the confusion matrix."""
+"""Draws the paper's Figures A.1 and A.2 from training histories, and the confusion matrix."""
 
 import textwrap
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
 from capsrepro.network.evaluation import Answers
 
 CHANGES = tuple(f"logit_change_{number}" for number in range(1, 6))  # columns of a CapsNet's history
-LOSS, RATE = "classification_loss", "learning_rate"  # of one with a decoder
+LOSS, RATE = "classification_loss", "learning_rate"  # columns of the history of a CapsNet with decoder
 PAPER = {2: 0.007, 5: 1e-5}  # pass of routing: the mean change of its logits after 500 epochs (Appendix A)
 
-_COLOURS = {1: "#b35806", 3: "#2166ac"}  # by routing iterations; told apart by those who do not see red and green
-_MARGIN = 8  # pixels, as on a sheet
+_COLOURS = {1: "#b35806", 3: "#2166ac"}  # by routing iterations; distinguishable with red-green colour blindness
+_MARGIN = 8  # pixels, as in `drawing`
 _PALE, _FAINT = "#555555", "#c8c8c8"
 
 
 def history(path: Path, *columns: str) -> pandas.DataFrame:
-    """Reads what a training with one network left, a line for each interval of it.
+    """Reads the history of a training: one line for each interval.
 
     Raises:
-        Error: the file is not readable, or one of `columns` is not in it or is empty (older trainings had fewer), or
-            does not have a finite number on each line.
+        Error: the file is not readable, or one of `columns` is missing (older trainings had fewer), empty, or not a
+            finite number on each line.
     """
     try:
         frame = pandas.read_csv(path)
@@ -39,7 +39,7 @@ def history(path: Path, *columns: str) -> pandas.DataFrame:
         raise Error(f"{path}: no history of a training ({' '.join(str(fault).split())}); train again") from fault
     if missing := [name for name in ("step", *columns) if name not in frame or frame[name].isna().all()]:
         raise Error(f"{path}: no column {', '.join(missing)}; train again")
-    # Of lines longer than the first pandas takes the first values for names, and all columns are another's.
+    # If lines are longer than the header, pandas takes their first values as the index and shifts all columns.
     shifted = not isinstance(frame.index, pandas.RangeIndex)
     for name in ("step", *columns):
         if shifted or frame[name].dtype.kind not in "iuf" or not np.isfinite(frame[name]).all():
@@ -49,11 +49,11 @@ def history(path: Path, *columns: str) -> pandas.DataFrame:
 
 @style()
 def figure_a1(frame: pandas.DataFrame, trained: str) -> Figure:
-    """How much each pass of routing changes its logits: over the training, and at its end beside the paper's.
+    """Draws the mean change of the logits in each pass of routing: over training, and at its end beside the paper's.
 
     Args:
-        frame: `step` and `CHANGES`.
-        trained: what was trained, for the title: `MNIST, 3 routing iterations`.
+        frame: history with the columns `step` and `CHANGES`.
+        trained: data set and network, for the title: `MNIST, 3 routing iterations`.
     """
     note = (
         "Mean of |b after the pass - b before it| over some training images, all classes and all input capsules. "
@@ -79,11 +79,11 @@ def figure_a1(frame: pandas.DataFrame, trained: str) -> Figure:
 
 @style()
 def figure_a2(frames: Mapping[int, pandas.DataFrame], data: str) -> Figure:
-    """The training loss of networks that differ in how often they route.
+    """Draws the training loss of networks with different numbers of routing iterations.
 
     Args:
-        frames: by routing iterations; `step`, `RATE` and `LOSS`.
-        data: the data set, for the title.
+        frames: histories with the columns `step`, `RATE` and `LOSS`, by routing iterations.
+        data: title of the data set.
     """
     paper = " (paper: CIFAR-10)" if data != "CIFAR-10" else ""
     title = f"Figure A.2: training loss on {data}{paper}, {' and '.join(map(str, frames))} iterations"
@@ -107,11 +107,11 @@ def figure_a2(frames: Mapping[int, pandas.DataFrame], data: str) -> Figure:
 
 @style()
 def confusion(given: Answers, data: str) -> Figure:
-    """How often each class was taken for each other, labels down; beside each row how many of its class are wrong.
+    """Draws the confusion matrix with labels as rows, and beside each row its number of errors.
 
     Args:
-        given: answers on a whole test split.
-        data: the data set, for the title.
+        given: the network's predictions on a whole test split.
+        data: title of the data set.
     """
     counts = confusions(given)
     classes, pairs = len(counts), given.labels.shape[1] > 1
@@ -143,7 +143,7 @@ def confusion(given: Answers, data: str) -> Figure:
 
 
 def _page(title: str, note: str, height: int) -> Figure:
-    """An empty figure 800 pixels wide with a title and a note, which look as on `drawing.sheet`."""
+    """An empty figure 800 pixels wide, with title and note in the style of `drawing.sheet`."""
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
     left = _MARGIN / WIDTH
     figure.text(left, 1 - _MARGIN / height, title, va="top", size=12, weight="bold")
@@ -153,13 +153,13 @@ def _page(title: str, note: str, height: int) -> Figure:
 
 
 def _axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
-    """Axes over exactly these pixels."""
+    """Adds axes that cover exactly these pixels."""
     across, down = (float(side) * DPI for side in figure.get_size_inches())
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
 def _logarithmic(axes: Axes) -> None:
-    """Makes the scale of y logarithmic, with plain numbers at as many places as there is room for."""
+    """Makes the y axis logarithmic, with plain decimal labels; a smaller range gets more ticks."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     places = [1] if high > 100 * low else [1, 2, 5] if high > 10 * low else [*range(1, 10)]
@@ -167,5 +167,5 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _shades(count: int) -> list[tuple[float, ...]]:
-    """Colours from dark to light that keep their order when printed in grey."""
+    """Colours from dark to light that keep their order in greyscale."""
     return [colormaps["viridis"](place) for place in np.linspace(0, 0.88, count)]

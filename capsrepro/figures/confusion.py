@@ -1,4 +1,4 @@
-"""The confusion matrix of a network's answers."""
+"""Computes the confusion matrix of a network's predictions."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from capsrepro.network.evaluation import Answers
 
 
 def confusions(given: Answers) -> np.ndarray:
-    """How often a digit of one class (row) was taken for one of another (column): `(C, C)` float64.
+    """The confusion matrix `(C, C)`, float64: rows are labels, columns are predictions.
 
-    Where both digits of a pair are wrong, nothing says which was taken for which: the four possibilities count half
-    each, so that a row still adds up to the digits of its class.
+    If both digits of a pair are wrong, their predictions cannot be matched to them. Each of the four combinations then
+    counts one half, so that a row still adds up to the number of digits of its class.
     """
     classes = np.eye(given.scores.shape[1])
     present, seen = (classes[chosen].max(axis=1) for chosen in (given.labels, given.predicted))  # (N, C) of 0 and 1

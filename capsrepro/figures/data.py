@@ -1,6 +1,6 @@
-"""A look at the data: of each data set one sheet of labelled examples, as training sees them and as a test does.
+"""Draws a sheet of labelled examples of each data set, as the network sees them in training and in the test.
 
-Training examples are the first of the first batch of a training with seed 0; test examples are the first of the split.
+Training examples are the first of the first batch of a training with seed 0. Test examples are the first of the split.
 """
 
 from typing import TypeVar
@@ -23,8 +23,8 @@ SMALLNORB = ("animal", "human", "airplane", "truck", "car")
 Stored = TypeVar("Stored", Cifar10, SmallNorb, Svhn)
 
 _COUNT = 8  # examples in a row
-_BATCH, _SEED = 128, 0  # of the training whose first batch is shown
-_MOST = 2.5  # standard deviations above the mean that are drawn white, and below it black
+_BATCH, _SEED = 128, 0  # batch size and seed of the training whose first batch is shown
+_MOST = 2.5  # standard deviations: the mean plus this is drawn white, the mean minus this black
 _SEEN = "test, as the network sees it"
 _STANDARDISED = (
     f"The network sees each image with mean 0 and variance 1 over all its values: black is -{_MOST}, white +{_MOST}."
@@ -32,42 +32,43 @@ _STANDARDISED = (
 
 
 def mnist(train: Mnist, test: Mnist) -> Figure:
-    """Three rows: training digits, the same ones moved, test digits; under each its label, and how it was moved."""
+    """Three rows: training digits, the same digits shifted, test digits; with labels and shifts."""
     note = f"Training moves a digit by up to {train.shift} pixels each way; arrows say by how many."
-    return sheet("MNIST", f"{note} {_whence(train, test)}", [*_moved(train), _plain(test, _SEEN)])
+    return sheet("MNIST", f"{note} {_data_names(train, test)}", [*_moved(train), _plain(test, _SEEN)])
 
 
 def expanded(train: Mnist, test: Mnist) -> Figure:
-    """Three rows: training digits on 40x40 pixels, the same ones moved, the fixed test set; texts as in `mnist`."""
+    """Three rows: training digits on 40x40 pixels, the same digits shifted, the fixed test set; texts as in `mnist`."""
     note = (
         f"What the affNIST rows are trained on: digits on 40x40 pixels, moved by up to {train.shift} pixels each way; "
         "arrows say by how many. The fixed test set says when to stop."
     )
     rows = [*_moved(train), _plain(test, "the fixed test set, as the network sees it")]
-    return sheet("Expanded MNIST", f"{note} {_whence(train, test)}", rows)
+    return sheet("Expanded MNIST", f"{note} {_data_names(train, test)}", rows)
 
 
 def multimnist(train: MultiMnist, test: MultiMnist) -> Figure:
-    """Three rows of training pairs and three of test pairs: merged, first digit, second digit; labels and moves."""
+    """Three rows each for training and test pairs: merged image, first digit, second digit; with labels and shifts."""
     note = (
         f"Two digits of different classes on 36x36 pixels, each moved by up to {train.shift} pixels each way; arrows "
         "say by how many. The network sees min(255, first + second) and has to draw either digit."
     )
     rows = [*_pairs(train, _first(train), "training"), *_pairs(test, np.arange(min(_COUNT, len(test))), "test")]
-    return sheet("MultiMNIST", f"{note} {_whence(train, test)}", rows)
+    return sheet("MultiMNIST", f"{note} {_data_names(train, test)}", rows)
 
 
 def affnist(test: AffNist, digits: Mnist) -> Figure:
-    """Twice a row of digits and a row of what was made of them; under each the label and the six parameters.
+    """Two pairs of rows: MNIST digits, and below them their affine versions with label and the six parameters.
 
     Args:
-        test: affNIST. Of the published set the parameters are not read: there are two rows with labels alone.
-        digits: MNIST's test digits that a built `test` was made of, all of them.
+        test: affNIST, built or published. The parameters of the published set are not read; it gets two rows of digits
+            with labels only.
+        digits: all of MNIST's test digits, from which a built `test` was made.
     """
     if test.parameters is None:
         note = "The published test set: MNIST's test digits under random affine maps, which are not read."
         rows = [_plain(test, _SEEN, np.arange(start, start + 6)) for start in (0, 6)]
-        return sheet("affNIST, published", f"{note} {_whence(test)}", rows, columns=6)
+        return sheet("affNIST, published", f"{note} {_data_names(test)}", rows, columns=6)
     versions = len(test) // len(digits)
     rows = []
     for number in (np.arange(6), np.arange(6, 12)):
@@ -85,11 +86,11 @@ def affnist(test: AffNist, digits: Mnist) -> Figure:
         "Not the published test set but one built from MNIST by its recipe: a digit is scaled in height and width, "
         "sheared (columns to the right for each row down), rotated (degrees counter-clockwise), moved (arrows: pixels)."
     )
-    return sheet("affNIST, built from MNIST", f"{note} {_whence(test)}", rows, columns=6)
+    return sheet("affNIST, built from MNIST", f"{note} {_data_names(test)}", rows, columns=6)
 
 
 def cifar10(train: Cifar10, test: Cifar10) -> Figure:
-    """Four rows: training photographs, crops of them as distorted, test photographs, their middles; class names."""
+    """Four rows: training photographs, their distorted crops, test photographs, their central crops; class names."""
     note = f"Training cuts out 24x24 pixels anywhere, mirrors, and changes brightness and contrast. {_STANDARDISED}"
     rows = []
     for dataset, split, numbers, pixels in _both(train, test):
@@ -98,11 +99,11 @@ def cifar10(train: Cifar10, test: Cifar10) -> Figure:
             Row(unit(dataset.images[numbers]), texts, f"{split}, as published"),
             Row(np.clip(pixels / (2 * _MOST) + 0.5, 0.0, 1.0), texts, f"{split}, as the network sees it"),
         ]
-    return sheet("CIFAR-10", f"{note} {_whence(train, test)}", rows)
+    return sheet("CIFAR-10", f"{note} {_data_names(train, test)}", rows)
 
 
 def smallnorb(train: SmallNorb, test: SmallNorb) -> Figure:
-    """Four rows as in `cifar10`; what the left and the right camera see of a toy stands side by side."""
+    """Four rows as in `cifar10`; the left and right camera images of a toy are side by side."""
     note = f"Training cuts out 32x32 of 48x48 pixels anywhere and changes brightness and contrast. {_STANDARDISED}"
     rows = []
     for dataset, split, numbers, pixels in _both(train, test, _COUNT // 2):
@@ -112,11 +113,11 @@ def smallnorb(train: SmallNorb, test: SmallNorb) -> Figure:
             Row(_cameras(unit(dataset.images[numbers])), texts, f"{split}, every second pixel of the published"),
             Row(_cameras(pixels), texts, f"{split}, as the network sees it", span=(-_MOST, _MOST)),
         ]
-    return sheet("smallNORB", f"{note} {_whence(train, test)}", rows)
+    return sheet("smallNORB", f"{note} {_data_names(train, test)}", rows)
 
 
 def svhn(train: Svhn, test: Svhn) -> Figure:
-    """Two rows of training and two of test digits with their labels; nothing is distorted."""
+    """Two rows of training digits and two of test digits, with labels; there is no distortion."""
     rows = []
     for dataset, split, numbers, pixels in _both(train, test, 2 * _COUNT):
         texts = [str(label) for label in dataset.labels[numbers]]
@@ -124,27 +125,27 @@ def svhn(train: Svhn, test: Svhn) -> Figure:
             caption = "" if part.start else f"{split}, as the network sees it"
             if texts[part]:
                 rows.append(Row(pixels[part], texts[part], caption))
-    return sheet("SVHN", f"Nothing is distorted in training. {_whence(train, test)}", rows)
+    return sheet("SVHN", f"Nothing is distorted in training. {_data_names(train, test)}", rows)
 
 
-def _whence(*datasets: Dataset) -> str:
+def _data_names(*datasets: Dataset) -> str:
     return f"Data: {', '.join(dataset.name for dataset in datasets)}."
 
 
 def _first(train: Dataset, count: int = _COUNT) -> np.ndarray:
-    """The numbers of the examples that a training sees first; of a tiny data set an example may come twice."""
+    """The indices of the first examples of a training; in a tiny data set an example may occur twice."""
     return order(_SEED, 0, count, len(train))
 
 
 def _both(train: Stored, test: Stored, count: int = _COUNT) -> list[tuple[Stored, str, np.ndarray, np.ndarray]]:
-    """Of either split: the data set, what it is called, the numbers of its examples, and what the network sees."""
+    """For each split: the data set, the name of the split, the indices of its examples, and the network's inputs."""
     numbers = np.arange(min(count, len(test)))
     seen = Stream(train, _BATCH, _SEED).batch(0).images[:count]
     return [(train, "training", _first(train, count), seen), (test, "test", numbers, test.batch(numbers).images)]
 
 
 def _moved(train: Mnist) -> list[Row]:
-    """Training digits as they are and as training moves them."""
+    """Two rows: training digits before and after their random shift."""
     before = train.batch(_first(train))
     after = Stream(train, _BATCH, _SEED).batch(0).images[:_COUNT]
     labels = [str(label) for label in before.labels[:, 0]]
@@ -176,30 +177,30 @@ def _cameras(images: np.ndarray) -> np.ndarray:
     return np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3])
 
 
-def _move(before: np.ndarray, after: np.ndarray, reach: int) -> tuple[int, int]:
-    """By how many pixels down and right `before` was moved to become `after`; found by trying, the shortest first.
+def _move(before: np.ndarray, after: np.ndarray, max_shift: int) -> tuple[int, int]:
+    """Finds the shift (down, right) in pixels from `before` to `after`, by trying all shifts, shortest first.
 
     Raises:
-        ValueError: no move of at most `reach` pixels each way does it: this is not the same digit.
+        ValueError: no shift of at most `max_shift` pixels in either direction fits; these are different digits.
     """
-    way = range(-reach, reach + 1)
-    moves = sorted(((down, right) for down in way for right in way), key=lambda move: abs(move[0]) + abs(move[1]))
+    steps = range(-max_shift, max_shift + 1)
+    moves = sorted(((down, right) for down in steps for right in steps), key=lambda move: abs(move[0]) + abs(move[1]))
     tried = shifted(np.repeat(before[None], len(moves), axis=0), np.array(moves))
     fits = (tried == after).all(axis=(1, 2, 3))
     if not fits.any():
-        raise ValueError(f"expected a digit moved by at most {reach} pixels each way, received another image")
+        raise ValueError(f"expected a digit moved by at most {max_shift} pixels each way, received another image")
     return moves[int(np.argmax(fits))]
 
 
 def _arrows(down: float, right: float, digits: int = 0) -> str:
-    """`↓2 ←1`; what does not move has no arrow."""
+    """Formats a shift: `↓2 ←1`; a direction without shift has no arrow."""
     steps = ((down, "↓", "↑"), (right, "→", "←"))
     parts = [f"{more if step > 0 else less}{abs(step):.{digits}f}" for step, more, less in steps if step]
     return " ".join(parts) or "not moved"
 
 
 def _map(rotation: float, shear: float, vertical: float, horizontal: float, down: float, right: float) -> str:
-    """The six parameters of an affNIST digit in five lines."""
+    """Formats the six affine parameters of an affNIST digit in five lines."""
     lines = (
         f"rotation {rotation:+.1f}°",
         f"shear {shear:+.2f}",

@@ -1,7 +1,6 @@
-"""What all figures share: one style, sheets of small images in rows, and files that are the same bytes each time.
+"""Shared parts of all figures: one style, sheets of small images in rows, reproducible files.
 
-Everything is drawn on `Figure` objects; matplotlib's pyplot, which keeps figures and a backend for the whole process,
-is never imported.
+Everything is drawn on `Figure` objects. matplotlib.pyplot is never imported, as it keeps global state.
 """
 
 import contextlib
@@ -19,26 +18,26 @@ from matplotlib.figure import Figure
 from capsrepro.core import files
 
 DPI = 100
-WIDTH = 800  # pixels of a sheet: a forge shows it at this size
-FIRST, SECOND = "#ff9d3c", "#4db8ff"  # the two digits of a pair: told apart by those who do not see red and green
+WIDTH = 800  # pixels of a sheet; code hosts show this width unscaled
+FIRST, SECOND = "#ff9d3c", "#4db8ff"  # the two digits of a pair; distinguishable with red-green colour blindness
 
 _STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that it is there on any machine
+    "font.family": "DejaVu Sans",  # ships with matplotlib, hence available everywhere
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
     "legend.frameon": False,
-    "pdf.fonttype": 42,  # letters that can be searched and edited
+    "pdf.fonttype": 42,  # TrueType: text can be searched and edited
 }
-# What would say when and by what a file was made.
+# Removes the time and the program from the files, which would differ between machines.
 _METADATA = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
-_MARGIN = 8  # pixels, as all that follow
-_TITLE, _CAPTION, _LINE = 26, 20, 14
-_GAP = 10  # between rows
-_NOTE = 122  # letters in a line of the note
+_MARGIN = 8  # pixels
+_TITLE, _CAPTION, _LINE = 26, 20, 14  # heights in pixels
+_GAP = 10  # pixels between rows
+_NOTE = 122  # characters in a line of the note
 _INK, _PALE = "#1a1a1a", "#555555"
 
 
@@ -46,17 +45,17 @@ class Row(NamedTuple):
     """Images side by side."""
 
     images: np.ndarray  # (N, H, W), or (N, H, W, 3) in [0, 1]
-    texts: Sequence[str]  # under each image, a line or more
-    caption: str = ""  # over the row
-    span: tuple[float, float] = (0.0, 1.0)  # the grey values that are drawn black and white
-    colour: str = "white"  # what is drawn instead of white
+    texts: Sequence[str]  # under each image, one or more lines
+    caption: str = ""  # above the row
+    span: tuple[float, float] = (0.0, 1.0)  # the grey values drawn as black and as white
+    colour: str = "white"  # drawn in place of white
 
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib's defaults and our style, whatever a user's matplotlibrc says; also a decorator.
+    """Context manager or decorator that applies our style, independent of the user's matplotlibrc.
 
-    A text takes its font when it is made and again when it is drawn, so that both must happen under it.
+    Matplotlib looks up the font when a text is created and again when it is drawn, so both must happen in it.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -67,19 +66,19 @@ def style() -> Iterator[None]:
 
 @style()
 def sheet(title: str, note: str, rows: Sequence[Row], *, columns: int = 8) -> Figure:
-    """Rows of images, each enlarged by a whole number, so that every pixel of it is a square of the same size.
+    """Draws rows of images, each enlarged by an integer factor, so that all its pixels have the same size.
 
     Args:
-        title: in the first line.
-        note: what one has to know to read the sheet; wrapped.
-        rows: from top to bottom; there is an axes for each image, in reading order.
-        columns: how many images fit side by side; a row may have fewer.
+        title: the first line.
+        note: the explanation below the title; it is wrapped.
+        rows: from top to bottom. Each image has its own axes, in reading order.
+        columns: number of images that fit in a row; a row may have fewer.
 
     Returns:
         A figure 800 pixels wide, as high as needed.
 
     Raises:
-        ValueError: a row has more images than columns, or not a text for each image.
+        ValueError: a row has more images than columns, or the numbers of its texts and images differ.
     """
     pitch = (WIDTH - 2 * _MARGIN) / columns
     lines = textwrap.wrap(note, _NOTE)
@@ -98,7 +97,7 @@ def sheet(title: str, note: str, rows: Sequence[Row], *, columns: int = 8) -> Fi
 
 
 def save(figure: Figure, *paths: Path) -> None:
-    """Writes a figure to each of the paths, .png or .pdf, whole or not at all; the same figure gives the same bytes."""
+    """Writes a figure atomically to each of the paths, .png or .pdf; equal figures give equal bytes."""
     for path in paths:
         pixels: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if path.suffix == ".png" else {}
         with style(), files.replacing(path) as temporary:
@@ -106,12 +105,12 @@ def save(figure: Figure, *paths: Path) -> None:
 
 
 def shades(colour: str) -> LinearSegmentedColormap:
-    """From black to a colour."""
+    """The colour map from black to a colour."""
     return LinearSegmentedColormap.from_list(f"black to {colour}", ["black", colour])
 
 
 def _zoom(row: Row, pitch: float) -> int:
-    """How many pixels of the sheet a pixel of the image is wide, two pixels being left between images."""
+    """The integer factor by which an image is enlarged, with two pixels left between images."""
     side: int = max(row.images.shape[1:3])
     return max(1, int(pitch - 2) // side)
 
@@ -135,7 +134,7 @@ def _draw_row(figure: Figure, row: Row, top: float, pitch: float) -> None:
 
 
 def _axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
-    """An axes without ticks or frame that covers exactly these pixels."""
+    """Adds axes without ticks or frame that cover exactly these pixels."""
     across, down = (float(side) * DPI for side in figure.get_size_inches())
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     axes.set_axis_off()
@@ -143,7 +142,7 @@ def _axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
 
 
 def _write(figure: Figure, lines: Sequence[str], left: float, top: float, **properties: Any) -> None:
-    """Lines at even distances, which those of one text do not have where a letter is higher than others."""
+    """Writes lines at equal distances; in one multi-line text the distance would depend on the letters."""
     across, down = (float(side) * DPI for side in figure.get_size_inches())
     for place, line in enumerate(lines):
         figure.text(left / across, 1 - (top + _LINE * place) / down, line, va="top", **properties)

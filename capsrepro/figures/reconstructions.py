@@ -1,4 +1,4 @@
-"""The paper's Figures 3, 4 and 5: what the decoder draws, of examples chosen by the rules in their notes."""
+"""Draws the paper's Figures 3, 4 and 5: reconstructions of examples that are chosen by fixed rules."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,22 +12,22 @@ from capsrepro.data.batches import Dataset
 from capsrepro.figures.drawing import FIRST, SECOND, Row, sheet, style
 from capsrepro.network.evaluation import Answers
 
-OFFSETS = np.arange(-5, 6) * 0.05  # of a dimension in Figure 4: steps of 0.05 over [-0.25, 0.25]
+OFFSETS = np.arange(-5, 6) * 0.05  # added to a dimension in Figure 4: steps of 0.05 over [-0.25, 0.25]
 
-_BANDS = 2  # of Figure 3
-_RIGHT, _WRONG = 4, 2  # in a band of it
-_DIGITS = 6  # in the upper panel of Figure 4
-_PAIRS = 8  # in a row of Figure 5; of mistakes and forced ones half as many, each drawn twice
+_BANDS = 2  # bands in Figure 3
+_RIGHT, _WRONG = 4, 2  # correct and wrong digits in a band of Figure 3
+_DIGITS = 6  # digits in the upper panel of Figure 4
+_PAIRS = 8  # pairs in a row of Figure 5; mistakes and forced reconstructions are half as many, each drawn twice
 _MINUS = "\N{MINUS SIGN}"
 
 
 def figure3(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
-    """Test digits over what is drawn of them; under each pair label, prediction and what the decoder was asked for.
+    """Draws test digits above their reconstructions, with label, prediction and reconstructed class.
 
     Args:
         model: a CapsNet with a decoder.
-        dataset: the test split, one digit in an image.
-        given: what the model answers on it.
+        dataset: the test split, one digit per image.
+        given: the model's predictions on it.
     """
     right, wrong = (np.flatnonzero(given.right == kind) for kind in (True, False))
     rows = []
@@ -51,14 +51,14 @@ def figure3(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
 
 
 def figure4(model: keras.Model, dataset: Dataset) -> Figure:
-    """What is drawn when one dimension of a digit's capsule is moved, a strip of 11 images each.
+    """Draws strips of 11 reconstructions, in each of which one dimension of the label's capsule is varied.
 
-    Above, for each of six classes its first test image and the dimension that changes what is drawn of it most; below,
-    all dimensions for the first test image. The capsule is that of the label.
+    The upper panel shows the first test image of each of six classes and the dimension that changes its reconstruction
+    most. The lower panel shows all dimensions for the first test image.
 
     Args:
         model: a CapsNet with a decoder.
-        dataset: the test split, one digit in an image.
+        dataset: the test split, one digit per image.
     """
     labels = dataset.batch(np.arange(len(dataset))).labels[:, 0]
     chosen = [int(np.argmax(labels == label)) for label in np.unique(labels)[:_DIGITS]]
@@ -88,12 +88,14 @@ def figure4(model: keras.Model, dataset: Dataset) -> Figure:
 
 
 def figure5(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
-    """Pairs of digits over what is drawn of either, each in its colour: right ones, mistakes, and forced wrong ones.
+    """Draws pairs of digits above their two reconstructions, each in its colour.
+
+    There are three bands: correctly classified pairs, mistakes, and reconstructions forced from an absent digit.
 
     Args:
         model: a CapsNet with a decoder for two digits.
-        dataset: the test split, two digits in an image.
-        given: what the model answers on it.
+        dataset: the test split, two digits per image.
+        given: the model's predictions on it.
     """
     right, wrong = (np.flatnonzero(given.right == kind) for kind in (True, False))
     failed, forced = (np.repeat(numbers[: _PAIRS // 2], 2) for numbers in (wrong, right))
@@ -119,16 +121,34 @@ def figure5(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
     return sheet("Figure 5: reconstructions of MultiMNIST test pairs", note, rows, columns=_PAIRS)
 
 
+def redrawn(model: keras.Model, names: Sequence[str], images: np.ndarray, digits: np.ndarray) -> Figure:
+    """Pictures over the reconstruction of the digit that a network takes each for, eight in a row.
+
+    Args:
+        model: a CapsNet with a decoder, for one digit.
+        names: of the pictures; the end of each is written under it.
+        images: `(N, H, W, 1)` in [0, 1].
+        digits: the network's answers, integers `(N,)`.
+    """
+    drawn = draw(model, images, digits[:, None])[:, 0]  # (N, H, W)
+    above = [name[-14:].replace("$", r"\$") for name in names]  # a bare $ begins a formula
+    below = [f"drawn as {digit}" for digit in digits]
+    both = (images[..., 0], above), (drawn, below)
+    parts = [slice(start, start + 8) for start in range(0, len(drawn), 8)]
+    rows = [Row(shown[part], texts[part]) for part in parts for shown, texts in both]
+    return sheet("What the network is given, and what it draws of its answer", "", rows)
+
+
 def draw(model: keras.Model, images: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """What the decoder draws when it is asked for these classes.
+    """Reconstructs images from the capsules of the given classes.
 
     Args:
         model: a CapsNet with a decoder for T digits.
         images: `(B, H, W, 1)`.
-        asked: classes `(B, T)`.
+        asked: classes to reconstruct, `(B, T)`.
 
     Returns:
-        `(B, T, H, W)` in [0, 1].
+        Reconstructions `(B, T, H, W)` in [0, 1].
     """
     classes = model.input["mask"].shape[-1]
     height, width = images.shape[1:3]
@@ -140,10 +160,10 @@ def draw(model: keras.Model, images: np.ndarray, asked: np.ndarray) -> np.ndarra
 
 
 def perturbed(model: keras.Model, dataset: Dataset, numbers: Sequence[int]) -> np.ndarray:
-    """What is drawn of examples when one dimension of the capsule of their label is moved by each of `OFFSETS`.
+    """Reconstructs examples while one dimension of their label's capsule is changed by each of `OFFSETS`.
 
     Returns:
-        `(B, D, 11, H, W)`: the second index says which dimension.
+        Reconstructions `(B, D, 11, H, W)`; the second axis is the changed dimension.
     """
     batch = dataset.batch(np.array(numbers))
     encoder = keras.Model(model.input["image"], model.get_layer("digit_capsules").output)
@@ -159,18 +179,19 @@ def perturbed(model: keras.Model, dataset: Dataset, numbers: Sequence[int]) -> n
 
 
 def absent(given: Answers, numbers: np.ndarray) -> np.ndarray:
-    """Classes to ask for that are not there: with the first label the best scored absent one, then the two best.
+    """Chooses absent classes to reconstruct; a class is absent if it is neither a label nor predicted.
 
     Args:
-        given: answers on pairs.
-        numbers: examples, each twice in a row.
+        given: predictions on pairs of digits.
+        numbers: indices of examples, each twice in a row.
 
     Returns:
-        `(len(numbers), 2)`; what is absent is neither a label nor predicted.
+        Classes `(len(numbers), 2)`. The first row of an example has its first label and its best scored absent class,
+        the second row its two best scored absent classes.
     """
     scores = given.scores[numbers].copy()
-    for there in (given.labels, given.predicted):
-        np.put_along_axis(scores, there[numbers], -np.inf, axis=1)
+    for present in (given.labels, given.predicted):
+        np.put_along_axis(scores, present[numbers], -np.inf, axis=1)
     asked = np.argsort(-scores, axis=1, kind="stable")[:, :2]
     asked[::2, 1] = asked[::2, 0]
     asked[::2, 0] = given.labels[numbers[::2], 0]
@@ -178,14 +199,17 @@ def absent(given: Answers, numbers: np.ndarray) -> np.ndarray:
 
 
 def overlaid(digits: np.ndarray) -> np.ndarray:
-    """Two images in one, each in its colour: `(B, 2, H, W)` to `(B, H, W, 3)` in [0, 1]."""
+    """Overlays two images, each in its own colour: `(B, 2, H, W)` to `(B, H, W, 3)` in [0, 1]."""
     colours = np.array([to_rgb(FIRST), to_rgb(SECOND)])
     both: np.ndarray = np.minimum(np.einsum("bthw,tc->bhwc", digits, colours), 1.0)
     return both
 
 
 def _either(given: Answers, numbers: np.ndarray) -> np.ndarray:
-    """Of examples that come twice in a row the labels, then the prediction, what is right in its label's place."""
+    """For examples that come twice in a row: first the labels, then the prediction, its correct digits in label order.
+
+    Each correctly predicted digit stands at the position of its label.
+    """
     asked: np.ndarray = given.labels[numbers].astype(np.int64)
     for place, number in list(enumerate(numbers))[1::2]:
         others = [seen for seen in given.predicted[number] if seen not in given.labels[number]]
@@ -194,7 +218,7 @@ def _either(given: Answers, numbers: np.ndarray) -> np.ndarray:
 
 
 def _band(above: np.ndarray, below: np.ndarray, texts: list[str], columns: np.ndarray, width: int) -> list[Row]:
-    """Two rows of which only these columns have images; the others stay white."""
+    """Two rows with images in the given columns only; the other columns stay white."""
     spread = np.full((2, width, *above.shape[1:]), np.nan, np.float32)
     spread[:, columns] = above, below
     written = [""] * width
@@ -206,12 +230,12 @@ def _band(above: np.ndarray, below: np.ndarray, texts: list[str], columns: np.nd
 def _pairs(
     model: keras.Model, dataset: Dataset, given: Answers, numbers: np.ndarray, asked: np.ndarray, caption: str
 ) -> list[Row]:
-    """Three rows: pairs, the digits that are in them, and what is drawn for the classes that are asked for."""
+    """Three rows: pairs, their digits, and the reconstructions of the classes `asked`."""
     batch = dataset.batch(numbers)
     texts = []
     for number, wanted in zip(numbers, asked, strict=True):
-        strange = set(wanted) - set(given.labels[number])
-        mark = "" if not strange else "P:" if strange <= set(given.predicted[number]) else "*"
+        not_labels = set(wanted) - set(given.labels[number])
+        mark = "" if not not_labels else "P:" if not_labels <= set(given.predicted[number]) else "*"
         texts.append(f"R:{mark}({wanted[0]}, {wanted[1]})\nL:({given.labels[number, 0]}, {given.labels[number, 1]})")
     blank = [""] * len(numbers)
     return [
@@ -222,14 +246,14 @@ def _pairs(
 
 
 def _strip(images: np.ndarray) -> np.ndarray:
-    """Images `(N, H, W)` side by side, a white pixel between two: `(H, N * (W + 1) - 1)`."""
+    """Joins images `(N, H, W)` side by side with a white pixel between them: `(H, N * (W + 1) - 1)`."""
     gaps = np.pad(images, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
     return np.concatenate([*gaps], axis=1)[:, :-1]
 
 
 @style()
 def _label_strips(figure: Figure, names: list[str], last: tuple[int, ...]) -> None:
-    """Writes a name to the left of each strip, and the offsets under the last one of each panel."""
+    """Writes a name to the left of each strip, and the offsets under the last strip of each panel."""
     for place, (axes, name) in enumerate(zip(figure.axes, names, strict=True)):
         axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha="right", va="center", size=8.5)
         if place in last:

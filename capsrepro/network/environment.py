@@ -23,12 +23,14 @@ ARITHMETIC = (
     "JAX_DEFAULT_MATMUL_PRECISION",
     "OMP_NUM_THREADS",
 )
+VECTORS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "asimd")  # the widest first
 
 
 def describe() -> dict[str, Any]:
     """Device, backend, versions, arithmetic switches and revision of this process, as JSON can hold them."""
     return {
         "device": device(),
+        "instructions": instructions(),
         "backend": keras.backend.backend(),
         "versions": versions(),
         "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
@@ -41,6 +43,17 @@ def device() -> str:
     if gpus := devices.gpus():
         return f"{len(gpus)} x {_nvidia_smi('--query-gpu=name', '--format=csv,noheader') or 'GPU'}"
     return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def instructions() -> str:
+    """The widest vector instructions of the processor, such as `avx512_bf16`; empty where the system does not say.
+
+    oneDNN chooses its kernels by them, so that the same training ends with other last digits on another processor.
+    """
+    if not devices.CPUINFO.is_file():
+        return ""
+    flags = set(devices.CPUINFO.read_text(encoding="utf-8").split())
+    return next((name for name in VECTORS if name in flags), "")
 
 
 def versions() -> dict[str, str]:

@@ -78,6 +78,16 @@ def answers(model: keras.Model, dataset: Dataset, batch_size: int = 500, example
     return Answers(np.concatenate(labels), highest, everything, digest.hexdigest())
 
 
+def scores_of(model: keras.Model, images: np.ndarray, where: str, batch_size: int = 500) -> np.ndarray:
+    """The scores `(N, C)` of images `(N, H, W, D)`; `where` names them in an error.
+
+    Raises:
+        Error: a score is not finite.
+    """
+    classifier, parts = models.classifier(model), np.array_split(images, range(batch_size, len(images), batch_size))
+    return finite(np.concatenate([classifier.predict_on_batch(part) for part in parts]), where)
+
+
 def evaluate(model: keras.Model, dataset: Dataset, batch_size: int = 500, examples: int | None = None) -> Score:
     """Counts the wrong images of a split, in constant memory.
 

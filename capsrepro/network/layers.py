@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from capsrepro.core.params import RoutingUpdate
 from capsrepro.network import convolution
 from capsrepro.network.routing import ProductVotes, StoredVotes, route, squash
 
@@ -99,6 +100,7 @@ class DigitCapsules(keras.layers.Layer):
         atoms: int = 16,
         routing: int = 3,
         leaky: bool = False,
+        update: RoutingUpdate = "accumulate",
         kernel_initializer: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -109,6 +111,7 @@ class DigitCapsules(keras.layers.Layer):
             atoms: the length of an output capsule's vector.
             routing: iterations, see `route`.
             leaky: see `couplings_of`.
+            update: of the logits, `accumulate` or `replace`, see `passes`.
             kernel_initializer: as for `keras.layers.Dense`; by default the released code's truncated normal of 0.1.
             **kwargs: of `keras.layers.Layer`.
         """
@@ -117,6 +120,7 @@ class DigitCapsules(keras.layers.Layer):
         self.atoms = atoms
         self.routing = routing
         self.leaky = leaky
+        self.update = update
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
@@ -130,7 +134,7 @@ class DigitCapsules(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Maps capsules `(B, I, atoms in)` to capsules `(B, C, atoms)` in float32."""
-        return route(ProductVotes(inputs, self.kernel), self.bias, self.routing, self.leaky)
+        return route(ProductVotes(inputs, self.kernel), self.bias, self.routing, self.leaky, self.update)
 
     def votes(self, inputs: Any) -> StoredVotes:
         """The votes of capsules `(B, I, atoms in)` (Eq. 2) in float32, as a tensor `(B, C, I, atoms)`."""
@@ -142,7 +146,7 @@ class DigitCapsules(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the layer."""
-        names = ("classes", "atoms", "routing", "leaky")
+        names = ("classes", "atoms", "routing", "leaky", "update")
         return {**super().get_config(), **_config(self, names)}
 
 

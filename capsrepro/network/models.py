@@ -73,6 +73,7 @@ def capsnet(
         run.digit_atoms,
         run.routing or 1,
         run.leaky,
+        update=run.routing_update,
         kernel_initializer=_normal(0.1, seed, 2),
         dtype=run.precision,
         name="digit_capsules",

@@ -6,9 +6,11 @@ of an output capsule.
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from keras import ops
+
+from capsrepro.core.params import RoutingUpdate
 
 SMALLEST = 1e-30  # keeps sqrt's gradient finite at zero; far below what float32 lets any real length be
 
@@ -68,7 +70,7 @@ class Votes(Protocol):
         ...
 
 
-def passes(votes: Votes, bias: Any, leaky: bool = False) -> Iterator[Any]:
+def passes(votes: Votes, bias: Any, leaky: bool = False, update: RoutingUpdate = "accumulate") -> Iterator[Any]:
     """The passes of Procedure 1, one after the other and without end; gradients flow through all of them.
 
     Args:
@@ -76,6 +78,8 @@ def passes(votes: Votes, bias: Any, leaky: bool = False) -> Iterator[Any]:
         bias: `(C, D)`, added inside every squash (as the released code does; the paper has none). Sums and logits are
             in its dtype.
         leaky: see `couplings_of`.
+        update: what the agreement a = u_hat . v does to the logits b. `accumulate`: b <- b + a, Procedure 1.
+            `replace`: b <- a, which the paper does not describe; its Figure A.1 looks as if drawn with it.
 
     Yields:
         v, the output capsules `(B, C, D)` after each pass. The next pass is computed when asked for.
@@ -86,26 +90,51 @@ def passes(votes: Votes, bias: Any, leaky: bool = False) -> Iterator[Any]:
     yield capsules
     logits = 0.0
     while True:
-        logits = logits + ops.cast(votes.agreement(capsules), bias.dtype)  # b <- b + u_hat . v
+        agreement = ops.cast(votes.agreement(capsules), bias.dtype)  # a = u_hat . v
+        logits = agreement if update == "replace" else logits + agreement
         couplings = couplings_of(logits, leaky, votes.class_axis)  # c = softmax(b)
         capsules = squash(ops.cast(votes.total(couplings), bias.dtype) + bias)  # v = squash(sum of c u_hat)
         yield capsules
 
 
-def route(votes: Votes, bias: Any, iterations: int, leaky: bool = False) -> Any:
+def route(votes: Votes, bias: Any, iterations: int, leaky: bool = False, update: RoutingUpdate = "accumulate") -> Any:
     """The output capsules `(B, C, D)` after so many iterations of routing, in the dtype of `bias`.
 
     Args:
-        votes: as for `passes`, as are `bias` and `leaky`.
+        votes: as for `passes`, as are `bias`, `leaky` and `update`.
         bias: `(C, D)`.
         iterations: at least 1. One means that every class gets the same share, which is no routing at all.
         leaky: see `couplings_of`.
+        update: `accumulate` or `replace`.
     """
-    return next(itertools.islice(passes(votes, bias, leaky), iterations - 1, None))
+    return next(itertools.islice(passes(votes, bias, leaky, update), iterations - 1, None))
 
 
-def logit_changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> Any:
-    """How much each pass of routing changes the logits (Figure A.1).
+def logit_changes(
+    votes: Votes, bias: Any, count: int, leaky: bool = False, update: RoutingUpdate = "accumulate"
+) -> Any:
+    """How much each pass of routing changes the logits.
+
+    Args:
+        votes: as for `passes`, as are `bias`, `leaky` and `update`; in float32.
+        bias: `(C, D)`.
+        count: how many passes, however many the network was trained with.
+        leaky: see `couplings_of`.
+        update: `accumulate` or `replace`.
+
+    Returns:
+        The mean over B, C and I of |b after the pass - b before it|, `(count,)`. Entry 1, the second pass, is what the
+        paper gives as 0.007 after 500 epochs.
+    """
+    first = itertools.islice(passes(votes, bias, leaky, update), count)
+    agreements = [votes.agreement(capsules) for capsules in first]
+    if update == "replace":  # b is the agreement itself, and 0 before the first pass
+        return _mean_changes([ops.zeros_like(agreements[0]), *agreements])
+    return ops.stack([ops.mean(ops.abs(agreement)) for agreement in agreements])
+
+
+def coupling_changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> Any:
+    """How much each pass of routing changes the couplings, where the logits accumulate.
 
     Args:
         votes: as for `passes`, as are `bias` and `leaky`; in float32.
@@ -114,11 +143,42 @@ def logit_changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> A
         leaky: see `couplings_of`.
 
     Returns:
-        The mean over B, C and I of |b after the pass - b before it|, `(count,)`. Entry 1, the second pass, is what the
-        paper gives as 0.007 after 500 epochs.
+        The mean over B, C and I of |c after the pass - c before it|, `(count,)`; c is 1/C (leaky: 1/(C+1)) at first.
     """
     first = itertools.islice(passes(votes, bias, leaky), count)
-    return ops.stack([ops.mean(ops.abs(votes.agreement(capsules))) for capsules in first])
+    summed = itertools.accumulate(votes.agreement(capsules) for capsules in first)  # b after each pass
+    couplings = [couplings_of(logits, leaky, votes.class_axis) for logits in summed]
+    even = 1.0 / (votes.classes + int(leaky))
+    return _mean_changes([even * ops.ones_like(couplings[0]), *couplings])
+
+
+class Changes(NamedTuple):
+    """Three quantities that Figure A.1 may have been drawn of, `(count,)` each: a mean change by each pass."""
+
+    logits_accumulated: Any  # of b, where b <- b + a: this is |a|, which cannot vanish while v stays
+    couplings: Any  # of c = softmax(b), where b <- b + a
+    logits_replaced: Any  # of b, where b <- a
+
+
+def changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> Changes:
+    """How much each pass of routing changes logits and couplings (Figure A.1), told apart by quantity.
+
+    Args:
+        votes: as for `passes`, as are `bias` and `leaky`; in float32.
+        bias: `(C, D)`.
+        count: how many passes, however many the network was trained with.
+        leaky: see `couplings_of`.
+    """
+    return Changes(
+        logit_changes(votes, bias, count, leaky),
+        coupling_changes(votes, bias, count, leaky),
+        logit_changes(votes, bias, count, leaky, "replace"),
+    )
+
+
+def _mean_changes(states: list[Any]) -> Any:
+    """The mean of |after - before| over all entries, for each state but the first."""
+    return ops.stack([ops.mean(ops.abs(after - before)) for before, after in itertools.pairwise(states)])
 
 
 class StoredVotes:

@@ -1,7 +1,7 @@
-"""The report of one scale: report.md, which a forge renders, and report.html, one page that needs nothing beside it.
+"""Writes the report of one scale: report.md for code hosts, and report.html, a self-contained page.
 
-`records` reads every number with the file that it stands in, `pictures` the figures; `content`, and `ablations` for the
-comparison of paper and released code, put both into sections (`document`), which `markdown` and `page` write down.
+`run_records` reads the numbers and their files, `figure_files` reads the figures. `content` and `ablations` arrange
+them in the sections of a `document`, and `markdown` and `page` render it.
 """
 
 from pathlib import Path
@@ -12,20 +12,20 @@ from capsrepro.report import content, markdown, page
 
 
 def write(known: Params, folder: Path, scale: str, strict: bool = False) -> tuple[Path, Path]:
-    """Writes report.md and report.html to `folder`/`scale`, each whole or not at all; equal results give equal bytes.
+    """Writes report.md and report.html to `folder`/`scale`, each atomically; equal results give equal bytes.
 
     Args:
         known: the parameter file.
         folder: holds paper.csv and a folder for each scale.
-        scale: which one.
-        strict: whether `results.check` has to pass.
+        scale: name of the scale.
+        strict: whether `results.check` must pass.
 
     Returns:
-        The paths of the two.
+        The paths of the two files.
 
     Raises:
-        Error: nothing knows of the scale, or what it holds is malformed; the message names the file.
-        OSError: a file is not readable, the disk is full or the folder may not be written to.
+        Error: the scale is unknown and has no folder, or one of its files is malformed; the message names the file.
+        OSError: a file is not readable, the disk is full or the folder is not writable.
     """
     report = content.build(known, folder, scale, strict)
     texts = {"report.md": markdown.render(report), "report.html": page.render(report)}

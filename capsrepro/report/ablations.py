@@ -1,4 +1,4 @@
-"""The report's sections on the ablations: paper against released code, and every training behind the comparison."""
+"""Builds the report's sections on the ablations: the comparison of both sides, and a list of all trainings."""
 
 import os
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ _LISTED = (
 
 
 def sections(known: Params, folder: Path, scale: str) -> list[Section]:
-    """The table of ablations and the trainings behind it; nothing if there are none.
+    """Builds the sections with the table of ablations and the list of their trainings; empty if there are none.
 
     Args:
         known: the parameter file.
-        folder: that of the scale.
-        scale: its name.
+        folder: the folder of the scale.
+        scale: name of the scale.
 
     Raises:
         Error: the file of a training is damaged.

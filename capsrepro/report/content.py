@@ -1,4 +1,4 @@
-"""What the report says: every result of a scale, its figures, and where each number comes from."""
+"""Builds the content of the report: every result of a scale, its figures, and the source of each number."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +24,12 @@ SCALES: Mapping[str, str] = {
 
 
 def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Report:
-    """Reads everything of a scale, and the published checkpoints; for arguments and errors see `report.write`."""
+    """Builds the report of a scale and the published checkpoints; for arguments and errors see `report.write`."""
     table, results = comparison.load_comparison(known, folder, scale, strict)
-    order = list(table["id"])  # the paper's; runs that the paper has not come last
+    order = list(table["id"])  # the paper's order; runs that are not in the paper come last
     results.sort(key=lambda result: order.index(result.run) if result.run in order else len(order))
     found = run_records.read(folder, scale, [*results, *evidence.read(folder, "released")])
-    paper = table[~table["id"].duplicated()]  # below: lines of the published checkpoints
+    paper = table[~table["id"].duplicated()]  # a second row of the same id is of a published checkpoint
     sections = (
         _verdicts(table),
         _runs(found),
@@ -81,7 +81,7 @@ def _run(record: RunRecord) -> list[Cell]:
 
 
 def _digits(found: Sequence[RunRecord]) -> list[Section]:
-    """The measure that others publish on pairs, beside the paper's."""
+    """Errors on MultiMNIST per pair, as in the paper, and per digit, as in other publications."""
     lines = [
         [
             *_named(record),
@@ -98,7 +98,7 @@ def _digits(found: Sequence[RunRecord]) -> list[Section]:
 
 
 def _stops(found: Sequence[RunRecord]) -> list[Section]:
-    """Both accuracies of the nets that are tested on affNIST."""
+    """Accuracies on expanded MNIST and on affNIST of the networks that are tested on affNIST."""
     lines = [
         [
             *_named(record),
@@ -141,11 +141,11 @@ def _sheet(sheet: Sheet) -> Section:
 
 
 def _made(found: Sequence[RunRecord]) -> Section:
-    """With which code, on what machine, how long, with what."""
+    """Code, machine, training time, memory, versions and data of the runs."""
     states = {True: " with changes that are not in it", False: "", None: " (whether changed is not known)"}
     seconds = [record.result.train_seconds for record in found if record.result.train_seconds is not None]
     memory = [record.provenance["peak_memory_mb"] for record in found if "peak_memory_mb" in record.provenance]
-    message = [record.provenance for record in found]
+    provenances = [record.provenance for record in found]
     hashes = {f"{record.provenance.get('data', '')} {short(record.result.data_sha256)}" for record in found}
     facts = {
         "commit": _counted((record.commit or "none known") + states[record.dirty] for record in found),
@@ -153,8 +153,8 @@ def _made(found: Sequence[RunRecord]) -> Section:
         "training": f"{round(sum(seconds), 1)} s in all ({sum(seconds) / 60:.1f} min)" if seconds else "",
         "most memory": f"{max(memory)} MB" if memory else "",
         "precision": _counted(text_of(record.result.settings.get("precision")) for record in found),
-        "versions": _counted(_pairs(entry.get("versions")) for entry in message),
-        "switches": _counted(_pairs(entry.get("arithmetic")) or "none set" for entry in message),
+        "versions": _counted(_pairs(entry.get("versions")) for entry in provenances),
+        "switches": _counted(_pairs(entry.get("arithmetic")) or "none set" for entry in provenances),
         "data (SHA-256)": ", ".join(sorted(hashes)),
     }
     lines = [[Cell(name), Cell(value)] for name, value in facts.items() if value and found]
@@ -165,7 +165,7 @@ def _made(found: Sequence[RunRecord]) -> Section:
 
 
 def _traces(found: Sequence[RunRecord]) -> Section:
-    """The files that each number stands in."""
+    """The files that each number comes from."""
     kinds = ("metrics", "provenance", "history")
     lines = [
         [Cell(record.name), Cell(str(record.result.seed)), *(Cell(path, path) for path in paths), Cell(record.commit)]
@@ -188,7 +188,7 @@ def _pairs(entries: Mapping[str, str] | None) -> str:
 
 
 def _counted(values: Iterable[str]) -> str:
-    """The value that all runs have, or each with the number of runs that have it."""
+    """The value if all runs share it, else each value with its number of runs."""
     counts = Counter(value for value in values if value)
     if len(counts) == 1:
         return next(iter(counts))

@@ -1,6 +1,6 @@
-"""What a report is made of before it becomes Markdown or a page: sections of text, tables and figures.
+"""The document model of a report: sections of text, tables and figures, independent of the output format.
 
-Text may have `code` and *emphasis*; what comes from files stands in cells, which are shown as they are.
+Texts may contain `code` and *emphasis*. Values from files belong in cells, which are shown without interpretation.
 """
 
 import dataclasses
@@ -11,12 +11,12 @@ from typing import Any
 from capsrepro.report.figure_files import FigureFile
 
 _NUMBERS = re.compile(r"([+-]?\d+(\.\d+)?(e[+-]?\d+)?( to | ± |/|$))+")  # `3.34`, `1.73 to 2.28`, `334/10000`
-_SHORT = 12  # of a hash; the whole of it stands in the file
+_SHORT = 12  # characters shown of a hash; the files hold all of it
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Text, and perhaps the file that it leads to, from the folder of the report."""
+    """A table cell: text, and optionally a link, relative to the folder of the report."""
 
     text: str
     link: str = ""
@@ -24,18 +24,18 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Lines of as many cells as there are columns. `alignment` is `left` or `right` for each column."""
+    """A table. Each line has one cell per column; `alignment` is `left` or `right` for each column."""
 
     columns: Sequence[str]
     lines: Sequence[Sequence[Cell]]
     alignment: Sequence[str]
-    badges: str = ""  # the column whose words are marked with colour
+    badges: str = ""  # the column whose words are coloured
     sortable: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading; then text, a table, figures, and notes, each of which may be absent."""
+    """A heading with optional text, table, figures and notes, shown in this order."""
 
     id: str
     title: str
@@ -47,7 +47,7 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All of it. `verdicts` counts each word over the paper's numbers, in the order in which they come."""
+    """The whole report. `verdicts` counts each verdict over the paper's numbers, in order of first occurrence."""
 
     title: str
     text: Sequence[str]
@@ -56,7 +56,7 @@ class Report:
 
 
 def aligned(columns: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Table:
-    """A table whose columns of numbers are aligned to the right."""
+    """Builds a table whose numeric columns are aligned to the right."""
     alignment = []
     for index in range(len(columns)):
         texts = [line[index].text for line in lines if line[index].text]
@@ -65,17 +65,17 @@ def aligned(columns: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Table:
 
 
 def text_of(value: Any) -> str:
-    """A value of a JSON file; what was divided is shown with at most four decimals, as the files of ours have it."""
+    """Formats a value of a JSON file; floats get at most four decimals, like the percentages in the files."""
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
     return str(round(value, 4)) if isinstance(value, float) else str(value)
 
 
 def short(digest: str) -> str:
-    """The beginning of a hash."""
+    """The first characters of a hash."""
     return digest[:_SHORT]
 
 
 def commit(revision: str, dirty: bool | None) -> str:
-    """The beginning of a commit's, and a `+` if tracked files differed from it."""
+    """The first characters of a commit's hash, with a `+` if tracked files differed from the commit."""
     return short(revision) + ("+" if dirty else "")

@@ -1,4 +1,4 @@
-"""The figures of a scale: which there are, what each shows, and which are missing."""
+"""Finds the figure files of a scale, with titles and captions, and lists the missing ones."""
 
 import dataclasses
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 from capsrepro.core.errors import Error
 from capsrepro.evidence.paper import DATA
 
-# The paper's figures and ours in the order of the report: title, and what is to be seen.
+# The paper's figures and ours in the order of the report: title and caption.
 KNOWN: Mapping[str, tuple[str, str]] = {
     "figure3": (
         "Figure 3: reconstructions of MNIST",
@@ -43,7 +43,7 @@ _VECTOR = (".svg", ".pdf")
 
 @dataclasses.dataclass(frozen=True)
 class FigureFile:
-    """A PNG file and what is said of it."""
+    """A PNG file with its title and caption."""
 
     title: str
     caption: str
@@ -57,14 +57,15 @@ class FigureFile:
 def read(folder: Path) -> tuple[list[FigureFile], list[str]]:
     """Reads `figures` in the folder of a scale.
 
-    A file is told by its name: `figure3.png`, or `figure3-mnist-capsnet-r3-recon.png` where there are several.
+    A figure is recognised by its file name: `figure3.png`, or `figure3-mnist-capsnet-r3-recon.png` if there are
+    several.
 
     Returns:
-        Those that are there, the paper's first, then samples of the data, then what has no known name; and the
-        known names of which there is none.
+        The figures found: the paper's, then samples of the data, then files with unknown names. And the known names
+        without a file.
 
     Raises:
-        Error: a file is no PNG.
+        Error: a file is not a PNG.
     """
     waiting = sorted((folder / "figures").glob("*.png"), key=lambda path: path.stem)
     found, missing = [], []

@@ -1,4 +1,4 @@
-"""The report as Markdown, as forges render it: tables with pipes, figures as relative links."""
+"""Renders the report as Markdown for code hosts: pipe tables, figures as relative links."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ import tabulate
 from capsrepro.report.document import Cell, Report, Section, Table
 from capsrepro.report.figure_files import FigureFile
 
-# An underscore within a word is none to Markdown, so that names keep theirs.
+# Markdown leaves an underscore within a word as it is, so names need no escape.
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def render(report: Report) -> str:
-    """The whole file. Its first table is table.md's, cell for cell."""
+    """Renders the whole file. Its first table has the same cells as table.md."""
     counted = ", ".join(f"{count} {word}" for word, count in report.verdicts.items())
     summary = f"Of the paper's {sum(report.verdicts.values())} numbers: {counted}."
     page = "The same as one page with sortable rows: [report.html](report.html)."
@@ -26,7 +26,7 @@ def render(report: Report) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as Markdown that shows it as it is, on one line."""
+    """Escapes text, so that Markdown shows it literally, on one line."""
     whole = " ".join(text.split())
     for character, entity in _ENTITIES.items():
         whole = whole.replace(character, entity)
@@ -61,6 +61,6 @@ def _picture(picture: FigureFile) -> Iterator[str]:
     yield f"### {escaped(picture.title)}"
     yield f"![{escaped(picture.title)}]({quote(picture.path)})"
     vector = ", ".join(f"[{path.rpartition('.')[2].upper()}]({quote(path)})" for path in picture.vector)
-    said = [escaped(picture.caption), f"As a vector drawing: {vector}." if vector else ""]
-    if any(said):
-        yield " ".join(filter(None, said))
+    caption = [escaped(picture.caption), f"As a vector drawing: {vector}." if vector else ""]
+    if any(caption):
+        yield " ".join(filter(None, caption))

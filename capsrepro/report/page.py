@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it: style, script and figures are in it."""
+"""Renders the report as one self-contained HTML page, with style, script and figures inlined."""
 
 import base64
 import re
@@ -13,7 +13,7 @@ _MARKS = ((r"`([^`]+)`", r"<code>\1</code>"), (r"\*([^*]+)\*", r"<em>\1</em>"))
 
 
 def render(report: Report) -> str:
-    """The whole file, from page.html, page.css and page.js beside this module; whatever comes from files is escaped."""
+    """Renders the page from page.html, page.css and page.js in this folder; text from files is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("capsrepro.report", ""),
         autoescape=True,
@@ -28,7 +28,7 @@ def render(report: Report) -> str:
 
 
 def _marked(text: str) -> Markup:
-    """`code` and *emphasis* of a text of ours as HTML."""
+    """Converts `code` and *emphasis* in the report's own text to HTML."""
     escaped = str(escape(text))
     for pattern, replacement in _MARKS:
         escaped = re.sub(pattern, replacement, escaped)
@@ -40,11 +40,11 @@ def _inlined(picture: FigureFile) -> str:
 
 
 def _parted(verdict: str) -> tuple[str, str]:
-    """The word of a verdict, and what it says beside that: `not run` and `: source unreachable`."""
+    """Splits a verdict into its word and the rest: `not run` and `: source unreachable`."""
     word = re.split(r":| \(", verdict)[0]
     return word, verdict.removeprefix(word)
 
 
 def _slug(word: str) -> str:
-    """The word of a verdict as a class: `not run` is `not-run`."""
+    """The CSS class of a verdict's word: `not run` becomes `not-run`."""
     return word.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""Every run of a scale with all that its files say, and where those files lie."""
+"""Reads the full result files of every run, and the additional CSV tables of a scale."""
 
 import csv
 import dataclasses
@@ -14,32 +14,32 @@ from capsrepro.evidence.results import Result
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """One run with one seed: the checked result, and the whole of its metrics and provenance."""
+    """One run with one seed: the checked result, and the full content of its metrics and provenance files."""
 
     result: Result
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    paths: Mapping[str, str]  # of metrics, provenance and, if there is one, history, from the folder of the report
+    paths: Mapping[str, str]  # metrics, provenance and, if present, history; relative to the folder of the report
 
     @property
     def name(self) -> str:
-        """The run, and that others trained it where they did."""
+        """The name of the run; released checkpoints are marked."""
         return self.result.run + (" (released checkpoint)" if self.result.scale == "released" else "")
 
     @property
     def commit(self) -> str:
-        """The commit that made it, in full; empty where none is known."""
+        """The full hash of the commit that trained it; empty if unknown."""
         return self.result.git_revision
 
     @property
     def dirty(self) -> bool | None:
-        """Whether tracked files differed from that commit; None where that is not known."""
+        """Whether tracked files differed from that commit; None if unknown."""
         return self.provenance.get("git_dirty")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """A CSV table as it lies in the folder of the scale."""
+    """A CSV table from the folder `studies` of the scale."""
 
     name: str
     columns: Sequence[str]
@@ -47,7 +47,7 @@ class Sheet:
 
 
 def read(folder: Path, scale: str, results: Sequence[Result]) -> list[RunRecord]:
-    """Reads again, whole, the files of results that `results.read` has checked.
+    """Reads the full files of results that `results.read` has checked.
 
     Raises:
         Error: a file is not a JSON object.
@@ -56,10 +56,10 @@ def read(folder: Path, scale: str, results: Sequence[Result]) -> list[RunRecord]
 
 
 def sheets(folder: Path) -> list[Sheet]:
-    """The CSV tables in the folder `studies` of a scale, by name: what was tried beside the runs; an empty one is none.
+    """Reads the CSV tables in the folder `studies` of a scale, sorted by name; empty files are skipped.
 
     Raises:
-        Error: one is not CSV, or a line has not as many values as there are columns.
+        Error: a file is not CSV, or a line has fewer or more values than there are columns.
     """
     read = [_sheet(path) for path in sorted((folder / "studies").glob("*.csv"))]
     return [sheet for sheet in read if sheet.columns]

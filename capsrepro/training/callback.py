@@ -117,7 +117,8 @@ class TrainingCallback(keras.callbacks.Callback):
         """What each of `PASSES` passes of routing would change the logits by; see `routing.logit_changes`."""
         digit = self.model.get_layer("digit_capsules")
         votes = digit.votes(self.encoder(self.probe))
-        return [float(change) for change in routing.logit_changes(votes, digit.bias, PASSES, digit.leaky)]
+        changes = routing.logit_changes(votes, digit.bias, PASSES, digit.leaky, digit.update)
+        return [float(change) for change in changes]
 
     def _save(self, step: int) -> None:
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})

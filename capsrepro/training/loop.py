@@ -18,6 +18,7 @@ from capsrepro.training.callback import TrainingCallback, steps_done
 from capsrepro.training.fingerprint import fingerprint, sources_of
 
 LOWEST_RATE = 1e-6
+PREFETCHED = 8  # batches that are made ahead
 DISPATCHED = 10  # steps that a GPU is given before the loss and signals are looked at, for which it has to stand still
 
 
@@ -86,7 +87,7 @@ def fit(
     """
     for start, stop, interval in _intervals(first, run.steps, run.checkpoint_steps):
         model.fit(
-            Steps(stream, start, stop, decoder=run.reconstruction),
+            pipeline(Steps(stream, start, stop, decoder=run.reconstruction)),
             initial_epoch=start // run.checkpoint_steps,
             epochs=start // run.checkpoint_steps + (stop - start) // interval,
             steps_per_epoch=interval,
@@ -176,7 +177,7 @@ class Steps(keras.utils.PyDataset):
     """The training batches `start` to `stop` for Keras, prefetched by a thread; item i is batch `start` + i."""
 
     def __init__(self, stream: Stream, start: int, stop: int, *, decoder: bool) -> None:
-        super().__init__(workers=1, max_queue_size=8)
+        super().__init__(workers=1, max_queue_size=PREFETCHED)
         self.stream, self.start, self.stop, self.decoder = stream, start, stop, decoder
 
     def __len__(self) -> int:
@@ -185,6 +186,28 @@ class Steps(keras.utils.PyDataset):
     def __getitem__(self, item: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Inputs and truths of a batch."""
         return tensors(self.stream.batch(self.start + item), self.stream.dataset.classes, decoder=self.decoder)
+
+
+def pipeline(steps: Steps) -> Any:
+    """Training batches as `fit` takes them: the same ones, prefetched.
+
+    With TensorFlow it is a tf.data pipeline without the autotuner that Keras's own has. Its destructor waits until the
+    autotuner wakes, whose period doubles from 10 ms to 60 s: about half of all calls of `fit` ended in such a wait.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return steps
+    import tensorflow as tf
+
+    def spec(array: np.ndarray) -> Any:
+        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+    signature = tuple({name: spec(array) for name, array in part.items()} for part in steps[0])
+    batches = tf.data.Dataset.from_generator(
+        lambda: map(steps.__getitem__, range(len(steps))), output_signature=signature
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(PREFETCHED).with_options(options)
 
 
 def _adam(run: RunConfig) -> keras.optimizers.Optimizer:

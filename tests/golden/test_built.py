@@ -1,16 +1,16 @@
 """Checksums of what is built from MNIST's test digits: a file built anywhere is the one that results came from."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
-import pytest
+from pytest_regressions.data_regression import DataRegressionFixture
 
 from capsrepro.data import affnist, batches, multimnist
 from capsrepro.data.multimnist import MultiMnist
+from tests.support.arrays import checksum
+from tests.support.digits import Digits
 
-GOLDEN = Path(__file__).parent / "data" / "built.json"
+GOLDEN = Path(__file__).parent / "data" / "built.yml"
 
 
 def arrays(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -35,16 +35,7 @@ def arrays(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def checksum(array: np.ndarray) -> str:
-    """SHA-256 over type, shape and content, little-endian."""
-    content = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode() + content.tobytes()).hexdigest()
-
-
-def test_built_arrays_are_those_of_the_checksums(
-    digits: tuple[np.ndarray, np.ndarray], request: pytest.FixtureRequest
-) -> None:
+def test_built_arrays_are_those_of_the_checksums(digits: Digits, data_regression: DataRegressionFixture) -> None:
+    """After a change that is meant: `python -m pytest tests/golden/test_built.py --force-regen`."""
     ours = {name: checksum(array) for name, array in arrays(*digits).items()}
-    if request.config.getoption("regen_all"):
-        GOLDEN.write_text(json.dumps(ours, indent=2) + "\n")
-    assert ours == json.loads(GOLDEN.read_text())
+    data_regression.check(ours, fullpath=GOLDEN)

@@ -3,7 +3,6 @@
 A mutation replaces what the library looks up when it is called; the goldens run in this process, each anew.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,33 +11,24 @@ from keras import ops
 
 from capsrepro.data import mnist
 from capsrepro.network import layers, losses, models, routing
-from tests.golden import test_layers, test_networks, test_trained
+from tests.support import layer_goldens, network_goldens, trained_golden
+from tests.support.digits import Digits
 
 pytestmark = pytest.mark.slow
 
-Digits = test_trained.Digits
 SQUASH, PASSES, SHIFTED = routing.squash, routing.passes, mnist.shifted
 MARGIN, RECONSTRUCTION = losses.margin_loss, losses.reconstruction_loss
-FULL_WIDTH = next(folder for folder in test_networks.FOLDERS if folder.name == "capsnet_mnist")
-
-
-def of_trained(check: Callable[[Digits, dict[str, Any]], None]) -> Callable[[Digits], None]:
-    return lambda digits: check(digits, json.loads(test_trained.GOLDEN.read_text()))
-
-
-def losses_of_network(_: Digits) -> None:
-    test_networks.test_every_loss_and_the_counts(test_networks.Case(FULL_WIDTH))
-
+FULL_WIDTH = next(folder for folder in network_goldens.FOLDERS if folder.name == "capsnet_mnist")
 
 GOLDENS: dict[str, Callable[[Digits], None]] = {
-    "squash": lambda _: test_layers.test_squash_and_its_gradient("squash3"),
-    "routing": lambda _: test_layers.test_routing_and_its_gradients("routing_n3_plain"),
-    "decoder": lambda _: test_layers.test_decoder_and_reconstruction_loss_and_their_gradients(),
-    "losses": lambda _: test_layers.test_losses_and_counts_ties_included("evaluate_margin_1"),
-    "network": losses_of_network,
-    "activations": of_trained(test_trained.check_activations),
-    "wrong": of_trained(test_trained.check_wrong),
-    "first_batch": of_trained(test_trained.check_first_batch),
+    "squash": lambda _: layer_goldens.check_squash("squash3"),
+    "routing": lambda _: layer_goldens.check_routing("routing_n3_plain"),
+    "decoder": lambda _: layer_goldens.check_decoder(),
+    "losses": lambda _: layer_goldens.check_losses_and_counts("evaluate_margin_1"),
+    "network": lambda _: network_goldens.check_losses_and_counts(network_goldens.Case(FULL_WIDTH)),
+    "activations": trained_golden.check_activations,
+    "wrong": trained_golden.check_wrong,
+    "first_batch": trained_golden.check_first_batch,
 }
 
 

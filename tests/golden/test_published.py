@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 import yaml
 
@@ -19,14 +18,14 @@ from capsrepro.evidence import model_card
 from capsrepro.network import evaluation, models
 from capsrepro.network.weights import load_weights
 from experiments import publish
-from tests.support.digits import ROOT
+from tests.support import ROOT
+from tests.support.digits import Digits
 
 RESULTS = ROOT / "results"
 PUBLISHED = sorted(RESULTS.glob("*/weights/*.weights.h5"))
 if not PUBLISHED:
     pytest.skip("no weights are published yet", allow_module_level=True)
 
-Digits = tuple[np.ndarray, np.ndarray]
 each = pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.relative_to(RESULTS).as_posix())
 
 

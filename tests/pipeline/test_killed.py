@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.support.digits import ROOT, unpacked
-from tests.unit.test_faults import Watch
+from tests.support import ROOT
+from tests.support.digits import philox, unpacked
+from tests.support.watched_files import Watch
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,7 +69,7 @@ WITHIN = ("write", "fsync", "replace", "unlink")
 
 def moments() -> list[Moment]:
     """Twenty, uniform over the steps, in their order, and two at the end."""
-    steps = np.random.Generator(np.random.Philox(SEED)).integers(STEPS - 2, size=KILLS)
+    steps = philox(SEED).integers(STEPS - 2, size=KILLS)
     drawn = [dataclasses.replace(KINDS[at % len(KINDS)], step=int(step)) for at, step in enumerate(sorted(steps), 1)]
     return [*drawn, Moment("weights"), Moment("clear")]
 

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from capsrepro.core import files
-from tests.support.digits import ROOT, idx, unpacked
+from tests.support import ROOT
+from tests.support.digits import idx, unpacked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -5,20 +5,14 @@ the last test they are a process of their own.
 """
 
 import dataclasses
-import gzip
 import hashlib
-import http.server
-import io
 import json
 import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
-import tarfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +33,11 @@ from capsrepro.sources import published
 from capsrepro.sources.mirrors import Http
 from capsrepro.sources.parts import File, Package
 from capsrepro.sources.published import MNIST_FILES, SOURCES, Source
-from tests.support.digits import PACKED, ROOT
+from tests.support import ROOT
+from tests.support.archives import tarred
+from tests.support.commands import run_module
+from tests.support.digits import PACKED, philox
+from tests.support.loopback import Handler, Server, serving
 
 MNIST_RUN, CIFAR_RUN = "mnist-capsnet-r3-recon", "cifar10-ensemble"
 MNIST_ARCHIVE, CIFAR_ARCHIVE = "released-mnist-checkpoints", "released-cifar-checkpoints"
@@ -50,40 +48,30 @@ PHOTOGRAPHS = 300
 UNREACHABLE = "source unreachable"
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Shelf(Handler):
     """Serves what the server's dictionary holds."""
 
     def do_GET(self) -> None:
         content = self.server.contents.get(self.path[1:])
-        self.send_response(404 if content is None else 200)
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        self.wfile.write(content or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(content or b"", status=404 if content is None else 200)
 
 
-class Server(http.server.ThreadingHTTPServer):
+class ShelfServer(Server):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Shelf)
         self.contents: dict[str, bytes] = {}
-        self.address = f"http://127.0.0.1:{self.server_port}/"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShelfServer]:
     monkeypatch.setenv("no_proxy", "*")
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = ShelfServer()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
-def place(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(server: ShelfServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: the paper's numbers, narrow networks, and sources that lead to the server."""
     place = tmp_path / "place"
     (place / "results").mkdir(parents=True)
@@ -103,7 +91,7 @@ def place(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return place
 
 
-def serve_mnist(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def serve_mnist(server: ShelfServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """MNIST without its training files, which nobody reads here; the published hashes of the test files hold."""
     packages = []
     for file in MNIST_FILES[2:]:
@@ -114,9 +102,9 @@ def serve_mnist(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photographs(place: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def photographs(place: Path, server: ShelfServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """CIFAR-10 with a few test photographs and no training files, in an archive as the published one."""
-    generator = np.random.Generator(np.random.Philox(0))
+    generator = philox(0)
     records = generator.integers(0, 256, (PHOTOGRAPHS, 1 + 3 * 32 * 32), np.uint8)
     records[:, 0] %= 10
     name = f"{cifar10.FOLDER}/test_batch.bin"
@@ -142,21 +130,6 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def tarred(contents: Mapping[str, bytes], *links: str) -> bytes:
-    """A tar.gz of files, and of symbolic links to elsewhere after them; equal contents give equal bytes."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        for name, content in contents.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        for name in links:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, "../elsewhere"
-            archive.addfile(member)
-    return gzip.compress(plain.getvalue(), 1, mtime=0)
 
 
 def trained(run: str, folder: Path, *, first_seed: int = 0) -> tuple[list[keras.Model], dict[str, bytes]]:
@@ -210,7 +183,7 @@ def left() -> set[str]:
 
 
 def test_mnist_checkpoint_must_give_the_count_of_the_same_weights_and_a_row_in_the_table(
-    place: Path, server: Server, tmp_path: Path, command: Callable[..., str]
+    place: Path, server: ShelfServer, tmp_path: Path, command: Callable[..., str]
 ) -> None:
     files.write_json(Path("results/released/not_run.json"), {MNIST_RUN: UNREACHABLE, CIFAR_RUN: UNREACHABLE})
     (network,), contents = trained(MNIST_RUN, tmp_path / "made")
@@ -242,7 +215,7 @@ def test_mnist_checkpoint_must_give_the_count_of_the_same_weights_and_a_row_in_t
 
 @pytest.mark.parametrize("on_disk", ["gone", "changed"])
 def test_an_archive_that_changed_since_the_first_fetch_must_be_refused(
-    place: Path, server: Server, tmp_path: Path, command: Callable[..., str], on_disk: str
+    place: Path, server: ShelfServer, tmp_path: Path, command: Callable[..., str], on_disk: str
 ) -> None:
     _, contents = trained(MNIST_RUN, tmp_path / "made")
     server.contents["mnist_checkpoints.tar.gz"] = tarred(contents)
@@ -259,7 +232,7 @@ def test_an_archive_that_changed_since_the_first_fetch_must_be_refused(
 
 
 def test_another_archive_must_not_be_evaluated_from_the_files_of_the_first(
-    place: Path, server: Server, tmp_path: Path, command: Callable[..., str]
+    place: Path, server: ShelfServer, tmp_path: Path, command: Callable[..., str]
 ) -> None:
     for number in (0, 5):  # the user accepts the second one: forgets the recorded hash and fetches again
         (network,), contents = trained(MNIST_RUN, tmp_path / str(number), first_seed=number)
@@ -271,7 +244,7 @@ def test_another_archive_must_not_be_evaluated_from_the_files_of_the_first(
 
 
 def test_seven_cifar_checkpoints_must_give_the_count_of_their_ensemble(
-    place: Path, server: Server, photographs: None, tmp_path: Path, command: Callable[..., str]
+    place: Path, server: ShelfServer, photographs: None, tmp_path: Path, command: Callable[..., str]
 ) -> None:
     members, contents = trained(CIFAR_RUN, tmp_path / "made")
     archive = server.contents["cifar_checkpoints.tar.gz"] = tarred(contents)
@@ -291,7 +264,7 @@ def test_seven_cifar_checkpoints_must_give_the_count_of_their_ensemble(
 
 
 def test_six_cifar_checkpoints_must_be_refused(
-    place: Path, server: Server, photographs: None, tmp_path: Path, command: Callable[..., str]
+    place: Path, server: ShelfServer, photographs: None, tmp_path: Path, command: Callable[..., str]
 ) -> None:
     _, contents = trained(CIFAR_RUN, tmp_path / "made")
     six = {name: content for name, content in contents.items() if "cifar3" not in name}
@@ -303,7 +276,12 @@ def test_six_cifar_checkpoints_must_be_refused(
 
 @pytest.mark.parametrize("away", ["nobody listens", "no such file", "no data set"])
 def test_a_source_that_is_away_must_be_the_reason_in_the_row(
-    place: Path, server: Server, tmp_path: Path, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch, away: str
+    place: Path,
+    server: ShelfServer,
+    tmp_path: Path,
+    command: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    away: str,
 ) -> None:
     if away == "nobody listens":
         nowhere = dataclasses.replace(
@@ -322,7 +300,7 @@ def test_a_source_that_is_away_must_be_the_reason_in_the_row(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_full_disk_must_not_be_told_as_an_unreachable_source(
-    place: Path, server: Server, command: Callable[..., str]
+    place: Path, server: ShelfServer, command: Callable[..., str]
 ) -> None:
     server.contents["mnist_checkpoints.tar.gz"] = tarred({"any": b"content"})
     part = place / "data" / ".fetch" / MNIST_ARCHIVE / "mnist_checkpoints.tar.gz.part"
@@ -333,7 +311,7 @@ def test_a_full_disk_must_not_be_told_as_an_unreachable_source(
 
 
 def test_a_fetch_under_way_must_not_be_told_as_an_unreachable_source(
-    place: Path, server: Server, command: Callable[..., str]
+    place: Path, server: ShelfServer, command: Callable[..., str]
 ) -> None:
     with files.locked(place / "data" / ".fetch" / MNIST_ARCHIVE, "fetching"):
         assert f"already under way by process {os.getpid()}" in refused(command, MNIST_RUN)
@@ -342,7 +320,7 @@ def test_a_fetch_under_way_must_not_be_told_as_an_unreachable_source(
 
 @pytest.mark.parametrize("kind", ["link", "page", "damaged", "other network"])
 def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
-    place: Path, server: Server, tmp_path: Path, command: Callable[..., str], kind: str
+    place: Path, server: ShelfServer, tmp_path: Path, command: Callable[..., str], kind: str
 ) -> None:
     files.write_json(Path("results/released/not_run.json"), {MNIST_RUN: UNREACHABLE})
     _, contents = trained(MNIST_RUN, tmp_path / "made")
@@ -377,11 +355,7 @@ def test_published_checkpoints_must_be_of_the_papers_networks() -> None:
 
 def test_the_command_must_exit_with_1_and_one_line_where_there_is_no_network(tmp_path: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    environment = os.environ | {"CAPSREPRO_OFFLINE": "1", "CAPSREPRO_DATA": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.released", CIFAR_RUN],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_module("experiments.released", CIFAR_RUN, cwd=tmp_path, CAPSREPRO_OFFLINE="1", CAPSREPRO_DATA="")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"error: [^\n]*no mirror serves cifar_checkpoints\.tar\.gz [^\n]*\n", done.stderr)
     message = json.loads((tmp_path / "results" / "released" / "not_run.json").read_text())

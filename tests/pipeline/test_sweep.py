@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from capsrepro.core import files
 from tests.pipeline.test_pipeline import ROWS, call, clones, metrics, ran  # noqa: F401, a fixture
-from tests.support.digits import ROOT
+from tests.support.commands import run_module
 
 TRAININGS = [f"train@quick-{row}-0" for row in ROWS]
 needs_ray = pytest.mark.skipif(
@@ -75,13 +74,6 @@ def test_what_is_not_committed_is_refused(clones: list[Path]) -> None:  # noqa: 
 
 def test_without_ray_it_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('no ray')\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.sweep"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_module("experiments.sweep", PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: ray is not installed; run `pip install capsrepro[sweep]`\n"

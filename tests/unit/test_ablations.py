@@ -3,8 +3,6 @@
 import argparse
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,9 @@ from capsrepro.data.mnist import EveryShift, Mnist
 from capsrepro.network import models
 from capsrepro.training import loop
 from experiments import ablations as command
-from tests.support.digits import ROOT
+from tests.support import ROOT
+from tests.support.commands import run_module
+from tests.support.digits import Digits, philox
 
 KNOWN = params.read(ROOT / "params.yaml")
 ROWS = {row.name: row for row in CASES}
@@ -85,7 +85,7 @@ def test_the_decay_is_the_papers_and_the_released_codes_at_their_length() -> Non
 
 def test_equal_sides_are_trained_once_and_tested_in_every_way() -> None:
     every = trainings.trainings(KNOWN, "quick", CASES)
-    assert len(every) == len({loop.name for loop in every}) == 14
+    assert len(every) == len({one.name for one in every}) == 14
     (shifts,) = [len(one.tests) for one in every if one.name == "multimnist-capsnet-r1-recon"]
     assert shifts == 2
     shown = trainings.trainings(KNOWN, "quick", [ROWS["multimnist-shift"]])
@@ -95,7 +95,7 @@ def test_equal_sides_are_trained_once_and_tested_in_every_way() -> None:
 
 @pytest.mark.parametrize(("recipe", "loss", "times"), [("released", "paper", 20), ("paper", "released", 1 / 20)])
 def test_the_recipe_of_the_loss_alone_must_weigh_only_the_loss(
-    digits: tuple[np.ndarray, np.ndarray], recipe: Any, loss: Any, times: float
+    digits: Digits, recipe: Any, loss: Any, times: float
 ) -> None:
     run = params.RunConfig("mnist", "capsnet", recipe, routing=1, conv_channels=(2,), primary_types=4)
     truth, scores = np.eye(10, dtype=np.float32)[:3], np.full((3, 10), 0.4, np.float32)
@@ -103,16 +103,16 @@ def test_the_recipe_of_the_loss_alone_must_weigh_only_the_loss(
     whole, part = (loop.compiled(one, data, 0) for one in (run, dataclasses.replace(run, loss_recipe=loss)))
     ours, theirs = (float(model.loss["scores"](truth, scores)[0]) for model in (part, whole))
     assert ours == pytest.approx(times * theirs, rel=1e-6)
-    assert part.get_layer("primary_capsules").share == whole.get_layer("primary_capsules").share
+    assert part.get_layer("primary_capsules").kernel_scale == whole.get_layer("primary_capsules").kernel_scale
 
 
-def test_the_recipe_of_the_layers_alone_must_set_share_and_kernel() -> None:
+def test_the_recipe_of_the_layers_alone_must_set_kernel_scale_and_kernel_size() -> None:
     run = params.RunConfig("mnist", "capsnet", "released", routing=1, conv_channels=(2,), primary_types=4)
-    shares = {
-        recipe: models.build(dataclasses.replace(run, layers_recipe=recipe), (28, 28, 1)).layers[2].share
+    scales = {
+        recipe: models.build(dataclasses.replace(run, layers_recipe=recipe), (28, 28, 1)).layers[2].kernel_scale
         for recipe in ("paper", "released", None)
     }
-    assert shares == {"paper": 1.0, "released": 0.25, None: 0.25}
+    assert scales == {"paper": 1.0, "released": 0.25, None: 0.25}
     run = params.RunConfig("mnist", "multimnist_baseline", "paper", layers_recipe="released", conv_channels=(2, 2))
     assert models.build(run, (28, 28, 1)).get_layer("conv1").kernel_size == (5, 5)
 
@@ -122,7 +122,7 @@ def test_a_list_of_shifts_has_each_digit_at_each_once() -> None:
     images[0, 4, 4], images[1, 4, 4] = 255, 51
     listed = EveryShift(images, np.array([3, 8]), name="two", sha256="")
     assert len(listed) == 50
-    batch = listed.distorted(np.arange(50), np.random.Generator(np.random.Philox(0)))
+    batch = listed.distorted(np.arange(50), philox(0))
     where = [tuple(np.argwhere(image[..., 0])[0]) for image in batch.images]
     assert where == 2 * [(row, column) for row in range(2, 7) for column in range(2, 7)]
     assert batch.images.max(axis=(1, 2, 3)).tolist() == pytest.approx([1.0] * 25 + [0.2] * 25)
@@ -200,7 +200,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         path = one.path(Path("results", given.scale), seed)
         asked.append(path.stem)
         tests = {name: {"wrong": 100 + len(asked), "examples": 10_000} for name in one.tests}
-        content = {"tests": tests, "settings": trainings.as_json(one.settings)}
+        content = {"tests": tests, "settings": one.settings.as_json()}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
         return content
@@ -244,9 +244,7 @@ def test_a_seed_must_be_on_both_sides_to_count(trained: list[str]) -> None:
     assert (alone["seeds"], alone["paper_wrong"], alone["released_wrong"]) == ("1", "103/10000", "104/10000")
 
 
-def test_the_command_must_train_test_and_keep(
-    digits: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_must_train_test_and_keep(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Mnist(digits[0][:50], digits[1][:50], name="few", sha256="of few")
     monkeypatch.setattr(loading, "load", lambda *_: few)
     monkeypatch.chdir(tmp_path)
@@ -285,8 +283,7 @@ def test_an_unknown_name_lists_the_known_ones(trained: list[str]) -> None:
 
 
 def test_a_wrong_name_is_one_line_and_exit_code_1() -> None:
-    words = [sys.executable, "-m", "experiments.ablations", "--only", "margin"]
-    answer = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = run_module("experiments.ablations", "--only", "margin")
     assert answer.returncode == 1
     assert answer.stderr.startswith("error: unknown ablation 'margin'")
     assert answer.stderr.count("\n") == 1

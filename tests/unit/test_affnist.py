@@ -1,8 +1,5 @@
 """affNIST and the expanded MNIST: maps that one can check by hand, no pixel lost, wrong files refused by name."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +10,9 @@ from capsrepro.core.errors import Error
 from capsrepro.data import affnist, mnist
 from capsrepro.data.batches import generator
 from capsrepro.data.mnist import Mnist
-from tests.support.digits import idx, unpacked
+from tests.support.commands import run_module
+from tests.support.digits import Digits, idx, philox, unpacked
 
-Digits = tuple[np.ndarray, np.ndarray]
 IDENTITY = [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
 
 
@@ -242,7 +239,7 @@ def test_a_wrong_published_file_is_refused_by_name(tmp_path: Path, content: obje
 
 def test_a_truncated_published_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "test.mat"
-    noise = np.random.Generator(np.random.Philox(0)).integers(0, 256, (1600, 50), np.uint8)
+    noise = philox(0).integers(0, 256, (1600, 50), np.uint8)
     struct = {"image": noise, "label_int": np.zeros((1, 50))}
     io.savemat(path, {"affNISTdata": struct}, do_compression=True)
     path.write_bytes(path.read_bytes()[:-1000])
@@ -277,10 +274,7 @@ def test_a_wrong_built_file_is_refused_by_name(folder: Path) -> None:
 
 
 def test_the_command_builds_each_set_and_says_what_it_made(folder: Path) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "experiments.build", "multimnist", "expanded", "--data", str(folder)],
-        cwd=Path(__file__).parents[2], env=dict(os.environ), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    answer = run_module("experiments.build", "multimnist", "expanded", "--data", folder)
     assert answer.returncode == 0, answer.stderr
     lines = answer.stdout.splitlines()
     assert [line.partition(": ")[2].partition(" in ")[0] for line in lines] == ["10000 examples"] * 2
@@ -291,10 +285,7 @@ def test_the_command_builds_each_set_and_says_what_it_made(folder: Path) -> None
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "experiments.build", "affnist", "--data", str(tmp_path)],
-        cwd=Path(__file__).parents[2], env=dict(os.environ), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    answer = run_module("experiments.build", "affnist", "--data", tmp_path)
     assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (1, "", 1)
     assert "experiments.fetch mnist" in answer.stderr
     assert not list(tmp_path.rglob("*.npz"))

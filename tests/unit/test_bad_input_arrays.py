@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from capsrepro.data import affnist
 from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.digits import philox
 
 COUNT = 3  # items in each file
-NOISE = np.random.Generator(np.random.Philox(4)).integers(0, 256, (COUNT, 40, 40, 1), dtype=np.uint8)
+NOISE = philox(4).integers(0, 256, (COUNT, 40, 40, 1), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ from capsrepro.network.weights import SEAL, arrays_sha256, load_weights, save_we
 from capsrepro.released import checkpoints
 from capsrepro.training import backups
 from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
-from tests.support.digits import ROOT, needs_tensorflow
+from tests.support.commands import run_code
+from tests.support.digits import needs_tensorflow
 from tests.unit.test_bad_input_arrays import HEADERS, Trap, npy, npz
 
 RUN = RunConfig("mnist", "capsnet", routing=1, conv_channels=(2,), primary_types=1, dense_units=(4, 4))
@@ -90,8 +89,7 @@ def test_weights_without_our_checksum_are_refused_or_finite(folder: Path, capsys
     )
     place = folder / "apart"
     place.mkdir()
-    command = [sys.executable, "-c", code, str(place)]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    child = run_code(code, place)
     assert child.returncode == 0, child.stderr[-3000:]
     with capsys.disabled():
         print(f"\n{child.stdout.strip()}")

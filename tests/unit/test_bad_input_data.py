@@ -23,9 +23,9 @@ from capsrepro.released import records, tfrecords
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
 from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
-from tests.support.digits import needs_tensorflow
+from tests.support.digits import needs_tensorflow, philox
 
-GENERATOR = np.random.Generator(np.random.Philox(3))
+GENERATOR = philox(3)
 COUNT = 3  # items in each file
 LABELS = np.array([9, 0, 4], np.uint8)
 with_examples = needs_tensorflow("read and write Examples in TFRecords")

@@ -15,8 +15,8 @@ from capsrepro.core import params
 from capsrepro.evidence import paper
 from capsrepro.figures import charts
 from capsrepro.report import run_records
+from tests.support import ROOT
 from tests.support.bad_input import REFUSED, TREES, answer, computable, damaged, frugal, often, put, tell, written
-from tests.support.digits import ROOT
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,10 +7,11 @@ import pytest
 
 from capsrepro.data import batches
 from capsrepro.data.mnist import Mnist
+from tests.support.digits import Digits
 
 
 @pytest.fixture
-def stream(digits: tuple[np.ndarray, np.ndarray]) -> batches.Stream:
+def stream(digits: Digits) -> batches.Stream:
     images, labels = digits
     return batches.Stream(Mnist(images[:100], labels[:100], name="few", sha256="", shift=2), 32, 7)
 

@@ -1,9 +1,7 @@
 """How measurements are named, told and compared; what they are is no matter here, and no test asserts a time."""
 
-import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from benchmarks import rows, startup
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.network import devices
-from tests.support.digits import ROOT, needs_tensorflow
+from tests.support.commands import run_module
+from tests.support.digits import needs_tensorflow
 
 NAMES = {
     "train_mnist_capsnet_float32",
@@ -45,8 +44,7 @@ def case(monkeypatch: pytest.MonkeyPatch, answer: Any, bar: float | None = None)
 
 
 def command(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "experiments.benchmark", *words]
-    return subprocess.run(call, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+    return run_module("benchmarks", *words, **variables)
 
 
 def test_every_measurement_that_others_refer_to_is_there() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from capsrepro.core.errors import Error
 from capsrepro.data import cifar10
+from tests.support.digits import philox
 
 FETCH = "python -m experiments.fetch cifar10"
 
@@ -26,13 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def photographs(count: int) -> cifar10.Cifar10:
-    images = np.random.Generator(np.random.Philox(3)).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    images = philox(3).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     images[..., 0] //= 2  # so that the channels' means differ
     return cifar10.Cifar10(images, np.arange(count) % 10, name="some", sha256="x")
-
-
-def philox(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
 
 
 def test_splits_are_read_in_the_order_of_the_files(folder: Path) -> None:

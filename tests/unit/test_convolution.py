@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from capsrepro.network import devices
 from capsrepro.network.convolution import convolve, is_faster, transforms
+from tests.support.digits import philox
 from tests.support.gradients import with_gradients
 
 
 def example(images, kernel, seed=0):
-    noise = np.random.Generator(np.random.Philox(seed))
+    noise = philox(seed)
     return noise.normal(size=images).astype(np.float32), noise.normal(size=kernel).astype(np.float32)
 
 
@@ -104,10 +106,11 @@ def test_convolve_is_the_backends_convolution_at_the_true_size(padding) -> None:
 
 
 def test_convolve_in_bfloat16_is_as_good_as_its_roundings() -> None:
+    """A device that has no bfloat16 rounds its sums too, which are longer here than those of the gradients below."""
     inputs, weights = example((4, 20, 20, 32), (9, 9, 32, 16))
     found = convolve(ops.cast(inputs, "bfloat16"), ops.cast(weights, "bfloat16"), 2)
     assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
-    assert error(found, direct(inputs, weights, 2, "valid")) < 1e-2
+    assert error(found, direct(inputs, weights, 2, "valid")) < (1e-2 if devices.has_bfloat16() else 2e-2)
 
 
 @pytest.mark.parametrize(("dtype", "within"), [("float32", 1e-6), ("bfloat16", 1.5e-2)])
@@ -122,7 +125,7 @@ def test_convolve_in_bfloat16_is_as_good_as_its_roundings() -> None:
 )
 def test_gradients_are_those_of_the_direct_convolution(images, kernel, stride, padding, dtype, within) -> None:
     inputs, weights = example(images, kernel)
-    upstream = np.random.Generator(np.random.Philox(9)).normal(size=direct(inputs, weights, stride, padding).shape)
+    upstream = philox(9).normal(size=direct(inputs, weights, stride, padding).shape)
     given = [ops.cast(array, dtype) for array in (inputs, weights)]
     _, found = with_gradients(lambda x, w: convolve(x, w, stride, padding), *given, cotangent=upstream)
     truths = direct_gradients(inputs, weights, stride, padding, upstream)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from capsrepro.data import distortion
+from tests.support.digits import philox
 
-GENERATOR = np.random.Generator(np.random.Philox(7))
+GENERATOR = philox(7)
 IMAGES = GENERATOR.integers(0, 256, (9, 6, 7, 3)).astype(np.float32)
 FLIPS = np.arange(9) % 2 == 0
 DELTAS = GENERATOR.uniform(-63, 63, 9)

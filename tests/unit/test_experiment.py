@@ -13,16 +13,16 @@ from capsrepro.core.params import RunConfig
 from capsrepro.network import evaluation, models
 from capsrepro.released import checkpoints, records
 from experiments import experiment, mnist_shift
-from tests.support.digits import idx, needs_tensorflow
+from tests.support import ROOT
+from tests.support.digits import Digits, idx, needs_tensorflow
 
-ROOT = Path(__file__).parents[2]
 RELEASED = ROOT / "tests" / "golden" / "data" / "released"
 TAGS = json.loads((ROOT / "tests" / "golden" / "data" / "summary_tags.json").read_text())
 SMALL = "num_prime_capsules=1,remake=false"
 
 
 @pytest.fixture(scope="module")
-def data(digits: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record files in the published layout, of 150 test digits."""
     pytest.importorskip("tensorflow", reason="needs TensorFlow to run the released code's commands")
     folder = tmp_path_factory.mktemp("data")
@@ -172,7 +172,7 @@ def test_pairs_are_trained_and_tested_by_an_ensemble(data: Path, tmp_path: Path)
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     from capsrepro.data import mnist
 
     monkeypatch.setattr(mnist, "COUNTS", {"train": 150, "test": 150})
@@ -261,6 +261,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
 from experiments import experiment
+from tests.support import ROOT
 experiment.main(experiment.flags().parse_args(sys.argv[1:]))
 """
 

@@ -5,7 +5,6 @@
 
 import errno
 import hashlib
-import io
 import os
 import shutil
 import socket
@@ -22,7 +21,6 @@ import pytest
 from capsrepro import sources
 from capsrepro.core import files
 from capsrepro.core.errors import Error
-from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
 from capsrepro.network.weights import load_weights, save_weights, weights_sha256
 from capsrepro.sources.mirrors import Folder
@@ -30,68 +28,9 @@ from capsrepro.sources.parts import File, as_package
 from capsrepro.sources.published import Source
 from capsrepro.training import loop
 from capsrepro.training.backups import Backups
-from tests.support.digits import ROOT
-
-CAPSNET = RunConfig(
-    "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=1, dense_units=(8, 8),
-    batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
-)  # fmt: skip
-
-
-class Watch:
-    """Notes each write, fsync, rename and removal, and asks `fault` before it is done: of a write, half is by then.
-
-    A fault is told all that was asked for so far, and raises or kills the process or lets it pass.
-    """
-
-    def __init__(self, patch: pytest.MonkeyPatch, fault: Callable[[list[str]], None] = lambda asked: None) -> None:
-        self.asked: list[str] = []
-        self.done: list[str] = []
-        self.fault = fault
-        for name in ("fsync", "replace", "unlink"):
-            patch.setattr(os, name, self._watched(name, getattr(os, name)))
-        opened = io.open
-
-        def watched_open(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-            stream = opened(file, mode, *arguments, **options)
-            return Watched(self, stream) if set(mode) & set("wax+") else stream
-
-        patch.setattr(io, "open", watched_open)  # zipfile's and pathlib's
-
-    def note(self, name: str) -> None:
-        self.asked.append(name)
-        self.fault(self.asked)
-        self.done.append(name)
-
-    def _watched(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any, **options: Any) -> Any:
-            self.note(name)
-            return call(*arguments, **options)
-
-        return watched
-
-
-class Watched:
-    """A file that is written to."""
-
-    def __init__(self, watch: Watch, stream: Any) -> None:
-        self.watch, self.stream = watch, stream
-
-    def __enter__(self) -> "Watched":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stream.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, content: Any) -> int:
-        half = len(content) // 2
-        written = self.stream.write(content[:half])
-        self.stream.flush()
-        self.watch.note("write")
-        return int(written + self.stream.write(content[half:]))
+from tests.support import ROOT
+from tests.support.runs import CAPSNET
+from tests.support.watched_files import Watch
 
 
 def fails(number: int) -> Callable[[list[str]], None]:
@@ -138,12 +77,6 @@ def each_fault(reset: Callable[[], Any], write: Callable[[], Any]) -> Iterator[b
 def names(folder: Path) -> list[str]:
     """All that lies in a folder, what is hidden too."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-
-
-@pytest.fixture
-def data(digits: tuple[np.ndarray, np.ndarray]) -> Mnist:
-    images, labels = digits
-    return Mnist(images[:50], labels[:50], name="few", sha256="of few")
 
 
 class Kept:
@@ -218,10 +151,10 @@ def test_whatever_fails_in_saving_weights_the_old_ones_are_there(tmp_path: Path)
 
 
 def test_a_training_on_a_full_disk_goes_on_once_there_is_room(
-    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(folder: Path) -> loop.Trained:
-        return loop.train(CAPSNET, data, 0, state=folder, verbose=0)
+        return loop.train(CAPSNET, few, 0, state=folder, verbose=0)
 
     whole = train(tmp_path / "whole")
     with monkeypatch.context() as patch:

@@ -1,32 +1,20 @@
 """The command `python -m experiments.fetch`, run as a user runs it."""
 
-import os
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 from capsrepro import sources
+from tests.support.commands import run_module
 
 
-def command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.fetch", *arguments],
-        env={**os.environ, "CAPSREPRO_DATA": "", **environment},
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-
-
-def test_the_command_answers_help_at_once_and_lists_the_names():
-    began = time.monotonic()
-    answer = command("--help")
-    assert time.monotonic() - began < 1
+def test_the_help_lists_the_names() -> None:
+    answer = run_module("experiments.fetch", "--help")
     assert all(name in answer.stdout for name in sources.NAMES)
 
 
-def test_the_command_tells_all_faults_in_one_line_and_exits_with_1(tmp_path):
-    answer = command("mnist", "svhn", "--data", str(tmp_path), CAPSREPRO_OFFLINE="1")
+def test_the_command_tells_all_faults_in_one_line_and_exits_with_1(tmp_path: Path) -> None:
+    offline = {"CAPSREPRO_DATA": "", "CAPSREPRO_OFFLINE": "1"}
+    answer = run_module("experiments.fetch", "mnist", "svhn", "--data", tmp_path, **offline)
     assert answer.returncode == 1
     assert answer.stdout == ""
     assert re.fullmatch(r"error: [^\n]*/mnist: no mirror [^\n]* \| [^\n]*/svhn: no mirror [^\n]*\n", answer.stderr)

@@ -2,7 +2,6 @@
 
 import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -21,8 +20,8 @@ from capsrepro.data.svhn import Svhn
 from capsrepro.figures import data as sheets
 from capsrepro.figures import drawing
 from experiments import figures as command
-
-Digits = tuple[np.ndarray, np.ndarray]
+from tests.support.commands import run_code, run_module
+from tests.support.digits import Digits, philox
 
 
 def some(digits: Digits, count: int = 20, **settings: int) -> Mnist:
@@ -30,7 +29,7 @@ def some(digits: Digits, count: int = 20, **settings: int) -> Mnist:
 
 
 def colours(*shape: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(3)).integers(0, 256, shape, dtype=np.uint8)
+    return philox(3).integers(0, 256, shape, dtype=np.uint8)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -76,8 +75,8 @@ def test_mnist_shows_digits_before_and_after_the_move_with_label_and_move(digits
 def test_a_move_is_told_as_it_was(digits: Digits) -> None:
     train = some(digits, 8)
     numbers = np.arange(8)
-    moved = train.distorted(numbers, np.random.Generator(np.random.Philox(5))).images
-    shifts = np.random.Generator(np.random.Philox(5)).integers(-2, 2, size=(8, 2), endpoint=True)
+    moved = train.distorted(numbers, philox(5)).images
+    shifts = philox(5).integers(-2, 2, size=(8, 2), endpoint=True)
     for digit, after, shift in zip(train.batch(numbers).images, moved, shifts, strict=True):
         assert sheets._move(digit, after, 2) == tuple(shift)
     with pytest.raises(ValueError, match="at most 2 pixels"):
@@ -250,8 +249,9 @@ def test_a_row_of_too_many_images_or_too_few_texts_is_refused() -> None:
 
 
 def test_pyplot_is_not_imported() -> None:
-    code = "import sys, capsrepro.figures.data; print('matplotlib.pyplot' in sys.modules, 'tensorflow' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = run_code(
+        "import sys, capsrepro.figures.data; print('matplotlib.pyplot' in sys.modules, 'tensorflow' in sys.modules)"
+    )
     assert answer.stdout.split() == ["False", "False"]
 
 
@@ -301,8 +301,7 @@ def test_pictures_are_of_the_splits_of_that_data_set(monkeypatch: pytest.MonkeyP
 
 def test_a_name_that_is_not_there_or_not_known_is_an_error(tmp_path: Path) -> None:
     def answer(name: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "experiments.figures", "data", name, "--data", "nowhere", "--results", tmp_path]
-        return subprocess.run(words, cwd=Path(command.__file__).parents[1], capture_output=True, text=True, check=False)
+        return run_module("experiments.figures", "data", name, "--data", "nowhere", "--results", tmp_path)
 
     absent, unknown, unbuilt = answer("cifar10"), answer("cifar"), answer("mnist")
     line = "data-cifar10: not drawn, nowhere/cifar10 is not there; run python -m experiments.fetch cifar10"

@@ -2,8 +2,6 @@
 
 import argparse
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -27,11 +25,11 @@ from capsrepro.network import evaluation, models
 from capsrepro.network.evaluation import Answers
 from capsrepro.network.weights import save_weights
 from experiments import paper_figures as command
+from tests.support.commands import run_module
+from tests.support.digits import Digits
 
 TINY = {"conv_channels": (4,), "primary_types": 1, "dense_units": (8, 8)}
 CAPSNET = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, **TINY)
-
-Digits = tuple[np.ndarray, np.ndarray]
 
 
 def built(dataset: Dataset) -> keras.Model:
@@ -442,7 +440,6 @@ def test_what_is_not_there_is_named_with_the_command_that_makes_it(
 
 
 def test_a_figure_that_is_not_known_is_refused() -> None:
-    words = [sys.executable, "-m", "experiments.paper_figures", "--only", "6"]
-    answer = subprocess.run(words, cwd=Path(command.__file__).parents[1], capture_output=True, text=True, check=False)
+    answer = run_module("experiments.paper_figures", "--only", "6")
     assert answer.returncode == 2
     assert "invalid choice: '6'" in answer.stderr

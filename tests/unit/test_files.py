@@ -10,7 +10,8 @@ import pytest
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
-from tests.support.digits import ROOT
+from tests.support import ROOT
+from tests.support.commands import run_code
 
 
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_what_is_no_json_object_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_lock_ends_with_the_process_that_holds_it_however_it_ends(tmp_path: Path) -> None:
     code = (
-        "import os, sys, pathlib; from capsrepro import files\n"
+        "import os, sys, pathlib; from capsrepro.core import files\n"
         "with files.locked(pathlib.Path(sys.argv[1]), 'it'):\n"
         "    print('held', flush=True); sys.stdin.read(1); os._exit(9)"
     )
@@ -81,10 +82,7 @@ def test_a_command_without_its_backend_says_so_in_one_line() -> None:
         "sys.argv = ['train', 'mnist-baseline']\n"
         "runpy.run_module('experiments.train', run_name='__main__')"
     )
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_code(code, KERAS_BACKEND="tensorflow")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -95,7 +93,7 @@ def test_a_command_without_its_backend_says_so_in_one_line() -> None:
 def test_a_command_on_a_full_disk_says_so_in_one_line(tmp_path: Path) -> None:
     """The table's command, its writes failing as on a full disk."""
     code = (
-        "import errno, os, runpy, sys; from capsrepro import files\n"
+        "import errno, os, runpy, sys; from capsrepro.core import files\n"
         "def full(*_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
         "files.os.fsync = full\n"
         "sys.argv = ['table', '--scale', 'quick', '--results', sys.argv[1]]\n"
@@ -103,9 +101,7 @@ def test_a_command_on_a_full_disk_says_so_in_one_line(tmp_path: Path) -> None:
     )
     (tmp_path / "quick" / "metrics").mkdir(parents=True)
     (tmp_path / "paper.csv").write_text((ROOT / "results" / "paper.csv").read_text(encoding="utf-8"), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = run_code(code, tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: [Errno 28] No space left on device; free some space and run it again"
     assert [path.name for path in (tmp_path / "quick").iterdir()] == ["metrics"]

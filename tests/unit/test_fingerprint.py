@@ -128,10 +128,13 @@ def test_closure_of_a_module_of_the_library_has_its_packages(small, tmp_path):
     assert not any(path.is_absolute() for path in found)
 
 
-def test_closure_refuses_a_script_elsewhere(small, tmp_path):
+def test_closure_of_a_script_elsewhere_has_its_own_path(small, tmp_path, tmp_path_factory):
     small("")
-    with pytest.raises(ValueError, match="subpath"):
-        import_closure(Path("/elsewhere/script.py"), tmp_path)
+    script = tmp_path_factory.mktemp("elsewhere") / "script.py"
+    script.write_text("from capsrepro import errors\n")
+    assert import_closure(script, tmp_path) == (*sorted([script, *map(Path, ERRORS)]),)
+    with pytest.raises(FileNotFoundError):
+        import_closure(script.with_name("missing.py"), tmp_path)
 
 
 def test_closure_names_the_file_that_is_not_python(small):

@@ -4,7 +4,6 @@ import ast
 import graphlib
 import itertools
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -15,8 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from capsrepro.training.fingerprint import import_closure
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+from tests.support.commands import run_code, run_module, tracked_files
 
 # A room imports only rooms that stand before it.
 ROOMS = "core sources data network training evidence ablations figures released report".split()
@@ -101,12 +100,6 @@ def imported_files(path):
     return found
 
 
-def tracked():
-    """The files that git knows and that exist."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
 # 1. Rooms, downhill, and light where they must be
 
 
@@ -144,7 +137,7 @@ def test_light_rooms_and_scripts_load_no_framework():
     ]
     names = [name.removesuffix(".__init__") for name in modules] + [f"experiments.{name}" for name in LIGHT_SCRIPTS]
     code = f"import sys, {', '.join(names)}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
-    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = run_code(code)
     assert (answer.returncode, answer.stdout.strip()) == (0, ""), answer.stderr
 
 
@@ -324,9 +317,7 @@ def test_stage_depends_on_files_that_exist_or_are_made(stage):
 def test_the_docs_name_each_command_and_its_help_works(command):
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     assert any(f"python -m {command}" in page.read_text(encoding="utf-8") for page in pages)
-    answer = subprocess.run(
-        [sys.executable, "-m", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    answer = run_module(command, "--help")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("usage:")
 
@@ -334,7 +325,7 @@ def test_the_docs_name_each_command_and_its_help_works(command):
 def test_tracked_files_name_no_folder_of_one_machine():
     found = [
         f"{path.relative_to(ROOT)}: {match[0].decode()}"
-        for path in tracked()
+        for path in tracked_files()
         if (match := re.search(ABSOLUTE.encode(), path.read_bytes()))
     ]
     assert not found
@@ -343,7 +334,7 @@ def test_tracked_files_name_no_folder_of_one_machine():
 def test_addresses_lead_to_known_hosts():
     found = {
         f"{path.relative_to(ROOT)}: {host.decode()}"
-        for path in tracked()
+        for path in tracked_files()
         for host in re.findall(rb"https?://(?:www[.])?([A-Za-z0-9-]+(?:[.][A-Za-z0-9-]+)+)", path.read_bytes())
         if host.decode() not in HOSTS
     }

@@ -7,10 +7,10 @@ import pytest
 
 from capsrepro.core.errors import Error
 from capsrepro.data import mnist
-from tests.support.digits import idx, unpacked
+from tests.support.digits import Digits, idx, unpacked
 
 
-def test_the_published_test_files_are_read(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_published_test_files_are_read(tmp_path: Path, digits: Digits) -> None:
     for name in mnist.FILES["test"]:
         (tmp_path / name).write_bytes(unpacked(name))
     data = mnist.load(tmp_path, "test", sha256="x")

@@ -11,14 +11,14 @@ import pytest
 from capsrepro.data import mnist
 from capsrepro.released import records, tfrecords
 from experiments import boolean_flag, mnist_shift, run_cli
-from tests.support.digits import idx, needs_tensorflow
+from tests.support.digits import Digits, idx, needs_tensorflow
 
 TRAIN, TEST, VALIDATION = 9, 5, 3
 with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Path:
     """MNIST's four files, of fewer digits than the published ones."""
     monkeypatch.setattr(mnist, "COUNTS", {"train": TRAIN, "test": TEST})
     monkeypatch.setattr(mnist, "VALIDATION", VALIDATION)
@@ -48,7 +48,7 @@ def everything(spec: str | Path) -> dict[str, np.ndarray]:
 
 
 @with_examples
-def test_each_digit_is_written_at_every_shift(command, folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_each_digit_is_written_at_every_shift(command, folder: Path, digits: Digits) -> None:
     printed, made = command()
     assert made == ["train_2shifted_mnist.tfrecords"]
     assert printed[0] == str(folder / made[0])
@@ -62,7 +62,7 @@ def test_each_digit_is_written_at_every_shift(command, folder: Path, digits: tup
 
 
 @with_examples
-def test_padded_digits_lose_nothing(command, folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_padded_digits_lose_nothing(command, folder: Path, digits: Digits) -> None:
     _, made = command("--split", "test", "--shift=6", "--pad=6", "--multi_targets", "false")
     assert made == ["test_6shifted_mnist.tfrecords"]
     data = records.load(folder / made[0], name="expanded")
@@ -77,7 +77,7 @@ def test_padded_digits_lose_nothing(command, folder: Path, digits: tuple[np.ndar
     ("split", "part"), [("valid_train", slice(VALIDATION, TRAIN)), ("valid_test", slice(VALIDATION))]
 )
 def test_validation_splits_are_parts_of_the_training_images(
-    command, folder: Path, digits: tuple[np.ndarray, np.ndarray], split: str, part: slice
+    command, folder: Path, digits: Digits, split: str, part: slice
 ) -> None:
     _, made = command(f"--split={split}", "--shift=0")
     assert made == [f"{split}_0shifted_mnist.tfrecords"]
@@ -88,7 +88,7 @@ PAIRS = ("--split=test", "--shift=6", "--pad=4", "--num_pairs=10", "--max_shard=
 
 
 @with_examples
-def test_pairs_are_as_many_as_asked_for(command, folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_pairs_are_as_many_as_asked_for(command, folder: Path, digits: Digits) -> None:
     printed, made = command(*PAIRS)
     assert made == [f"multitest_6shifted_mnist.tfrecords-0000{shard}-of-00003" for shard in range(3)]
     assert printed[:3] == [str(folder / name) for name in made]

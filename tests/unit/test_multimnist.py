@@ -10,10 +10,9 @@ from capsrepro.core.errors import Error
 from capsrepro.data import mnist, multimnist
 from capsrepro.data.batches import generator, shifted
 from capsrepro.data.multimnist import MultiMnist, Pairs
-from tests.support.digits import unpacked
+from tests.support.digits import Digits, unpacked
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
-Digits = tuple[np.ndarray, np.ndarray]
 
 
 def few(digits: Digits, **settings: object) -> MultiMnist:

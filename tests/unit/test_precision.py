@@ -4,14 +4,13 @@ import dataclasses
 import statistics
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
 from capsrepro.network import devices, evaluation
 from capsrepro.training import loop
-from tests.support.digits import needs_tensorflow
+from tests.support.digits import Digits, needs_tensorflow
 
 QUICK = RunConfig(
     "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(32,), primary_types=8, steps=300, decay_steps=6,
@@ -24,9 +23,7 @@ SEEDS = (0, 1, 2)
 @pytest.mark.slow
 @needs_tensorflow("take minutes; XLA's convolutions in bfloat16 on a CPU take hours")
 @pytest.mark.timeout(1800)
-def test_bfloat16_changes_the_errors_by_less_than_another_seed_does(
-    digits: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_bfloat16_changes_the_errors_by_less_than_another_seed_does(digits: Digits, tmp_path: Path) -> None:
     """Around 10 % are wrong after so few steps; seeds differ by tens of images, precisions by a few."""
     if not devices.has_bfloat16():
         pytest.skip("this device only emulates bfloat16, which takes hours")

@@ -3,10 +3,7 @@
 import argparse
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -23,7 +20,9 @@ from capsrepro.evidence import model_card
 from capsrepro.network import evaluation, models
 from capsrepro.network.weights import load_weights, weights_sha256
 from experiments import evaluate, publish, train
-from tests.support.digits import ROOT
+from tests.support import ROOT
+from tests.support.commands import run_module
+from tests.support.digits import Digits
 
 RUN = "mnist-capsnet-r3-recon"
 WHERE = paths.RunPaths("quick", RUN, 0)
@@ -39,7 +38,6 @@ PARAMS = {
     "runs": {RUN: ENTRY, "pairs": {**ENTRY, "data": "multimnist"}},
     "scale_settings": {"quick": {RUN: TINY, "pairs": TINY}},
 }
-Digits = tuple[np.ndarray, np.ndarray]
 
 
 def few(digits: Digits, count: int = 300) -> Mnist:
@@ -168,13 +166,7 @@ def test_another_process_restores_the_same_bytes(project: Path) -> None:
     publish.main(arguments(restore=True))
     once = WHERE.weights.read_bytes()
     WHERE.weights.unlink()
-    answer = subprocess.run(
-        [sys.executable, "-m", "experiments.publish", RUN, "--restore"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = run_module("experiments.publish", RUN, "--restore", cwd=project)
     assert answer.returncode == 0, answer.stderr
     assert WHERE.weights.read_bytes() == once
 

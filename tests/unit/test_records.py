@@ -13,7 +13,7 @@ from capsrepro.core.errors import Error
 from capsrepro.data import batches
 from capsrepro.data.multimnist import MultiMnist
 from capsrepro.released import records, tfrecords
-from tests.support.digits import needs_tensorflow
+from tests.support.digits import Digits, needs_tensorflow
 
 SIZE = 3 * 4  # of the images of the small records here
 Change = Callable[[bytearray], object]
@@ -293,12 +293,12 @@ def test_single_digits_of_any_size_come_back(tmp_path: Path, size: tuple[int, in
     assert (batch.images.dtype, batch.targets.dtype, batch.labels.dtype) == (np.float32, np.float32, np.int32)
 
 
-def pairs(digits: tuple[np.ndarray, np.ndarray]) -> MultiMnist:
+def pairs(digits: Digits) -> MultiMnist:
     return MultiMnist(digits[0][:6], digits[1][:6], name="multimnist-test", sha256="", base_shift="per_image", pairs=4)
 
 
 @with_examples
-def test_pairs_come_back_each_once(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_pairs_come_back_each_once(tmp_path: Path, digits: Digits) -> None:
     made = pairs(digits)
     spec = f"{tmp_path}/pairs@5"
     records.write(spec, records.PAIRS, records.every_pair(made), generator=batches.generator(0, 2, 0))

@@ -27,55 +27,49 @@ BASELINE = RunConfig(
 with_checkpoints = needs_tensorflow("read and write the released code's checkpoints")
 
 
-@pytest.fixture
-def data(digits: tuple[np.ndarray, np.ndarray]) -> Mnist:
-    images, labels = digits
-    return Mnist(images[:40], labels[:40], name="few", sha256="")
-
-
-def steps(model: keras.Model, run: RunConfig, data: Mnist, first: int, last: int) -> None:
-    stream = loop.Stream(data, run.batch_size, seed=0)
+def steps(model: keras.Model, run: RunConfig, few: Mnist, first: int, last: int) -> None:
+    stream = loop.Stream(few, run.batch_size, seed=0)
     for step in range(first, last):
         model.train_on_batch(*loop.tensors(stream.batch(step), 10, decoder=run.reconstruction))
 
 
 @with_checkpoints
 @pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
-def test_training_goes_on_exactly_where_the_checkpoint_stopped(run: RunConfig, data: Mnist, tmp_path: Path) -> None:
-    model = loop.compiled(run, data, seed=0)
-    steps(model, run, data, 0, 3)
+def test_training_goes_on_exactly_where_the_checkpoint_stopped(run: RunConfig, few: Mnist, tmp_path: Path) -> None:
+    model = loop.compiled(run, few, seed=0)
+    steps(model, run, few, 0, 3)
     prefix = checkpoints.save_released(model, tmp_path / "model.ckpt", 3)
     assert prefix == tmp_path / "model.ckpt-3"
-    steps(model, run, data, 3, 5)
-    again = loop.compiled(run, data, seed=1)
+    steps(model, run, few, 3, 5)
+    again = loop.compiled(run, few, seed=1)
     assert checkpoints.restore_released(again, prefix) == 3
-    steps(again, run, data, 3, 5)
+    steps(again, run, few, 3, 5)
     assert weights_sha256(again) == weights_sha256(model)
     assert [path.name for path in tmp_path.glob("[!m]*")] == []  # nothing but the checkpoint's two files
 
 
 @with_checkpoints
-def test_slots_are_not_needed_and_not_in_the_way(data: Mnist, tmp_path: Path) -> None:
-    model = loop.compiled(CAPSNET, data, seed=0)
-    steps(model, CAPSNET, data, 0, 2)
+def test_slots_are_not_needed_and_not_in_the_way(few: Mnist, tmp_path: Path) -> None:
+    model = loop.compiled(CAPSNET, few, seed=0)
+    steps(model, CAPSNET, few, 0, 2)
     with_slots = checkpoints.save_released(model, tmp_path / "with", 2)
     bare = checkpoints.save_released(uncompiled(model), tmp_path / "bare", 2)
     for prefix in (with_slots, bare):
-        plain = models.build(CAPSNET, data.image_shape, seed=1)
+        plain = models.build(CAPSNET, few.image_shape, seed=1)
         assert checkpoints.restore_released(plain, prefix) == 2
         assert weights_sha256(plain) == weights_sha256(uncompiled(model))
-    fresh = loop.compiled(CAPSNET, data, seed=1)
+    fresh = loop.compiled(CAPSNET, few, seed=1)
     assert checkpoints.restore_released(fresh, bare) == 2
     assert int(fresh.optimizer.iterations) == 0  # without moments the optimizer begins anew
 
 
 @with_checkpoints
-def test_a_tf1_saver_restores_what_is_saved_here(data: Mnist, tmp_path: Path) -> None:
+def test_a_tf1_saver_restores_what_is_saved_here(few: Mnist, tmp_path: Path) -> None:
     """A TF1 graph with the released names and shapes, made here by hand, takes every variable with its value."""
     import tensorflow as tf
 
-    model = loop.compiled(CAPSNET, data, seed=0)
-    steps(model, CAPSNET, data, 0, 2)
+    model = loop.compiled(CAPSNET, few, seed=0)
+    steps(model, CAPSNET, few, 0, 2)
     prefix = checkpoints.save_released(model, tmp_path / "model.ckpt", 2)
     shapes = {
         "conv1/weights": [9, 9, 1, 4], "conv1/biases": [4],

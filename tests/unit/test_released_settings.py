@@ -10,7 +10,7 @@ from capsrepro.core.params import RunConfig
 from capsrepro.data import mnist
 from capsrepro.released import inputs, records
 from capsrepro.released.settings import Hparams, settings
-from tests.support.digits import idx, needs_tensorflow
+from tests.support.digits import Digits, idx, needs_tensorflow
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
 with_examples = needs_tensorflow("read and write Examples in TFRecords")
@@ -62,12 +62,12 @@ def test_a_baseline_has_no_margin_loss_unless_it_is_asked_for() -> None:
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "COUNTS", {"train": 30, "test": 20})
     monkeypatch.setattr(mnist, "VALIDATION", 10)
 
 
-def idx_files(folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def idx_files(folder: Path, digits: Digits) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 30), ("test", 20)):
         for name, array in zip(mnist.FILES[split], digits, strict=True):
@@ -113,7 +113,7 @@ def test_shards_of_pairs_are_two_targets(tmp_path: Path) -> None:
         load(Path(f"{RELEASED}/multi_ragged@3"))
 
 
-def test_our_files_are_read_too(digits: tuple[np.ndarray, np.ndarray], few: None, tmp_path: Path) -> None:
+def test_our_files_are_read_too(digits: Digits, small_splits: None, tmp_path: Path) -> None:
     idx_files(tmp_path / "mnist", digits)
     assert len(load(tmp_path, train=True)) == 30
     assert len(load(tmp_path / "mnist")) == 20

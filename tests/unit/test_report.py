@@ -6,11 +6,6 @@ import html
 import html.parser
 import json
 import re
-import struct
-import subprocess
-import sys
-import zlib
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -21,8 +16,10 @@ from capsrepro.core import params
 from capsrepro.core.errors import Error
 from capsrepro.evidence import comparison, tables
 from capsrepro.report import content, markdown
+from tests.support import ROOT
+from tests.support.archives import png
+from tests.support.commands import run_code, run_module
 
-ROOT = Path(__file__).parents[2]
 BASELINE, CAPSNET, PAIRS, MOVED = (
     "mnist-baseline", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon", "affnist-capsnet",
 )  # fmt: skip
@@ -41,17 +38,6 @@ MADE_UP = [
     (MOVED, 0, "quick", 5, 16, {"stop_accuracy_pct": 97.015625, "built": True}, {"steps_done": 820}),
     (CAPSNET, 0, "released", 25, 10_000, {}, {"git_revision": "89ab" * 10}),
 ]
-
-
-def png(width=3, height=2, shade=128):
-    """A grey picture."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    lines = (b"\0" + bytes([shade]) * width) * height
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
 def write(folder, run, seed, scale, wrong, examples, metrics, provenance, known):
@@ -356,10 +342,7 @@ def test_writing_twice_must_give_the_same_bytes_without_a_date(written):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.report", *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+    return run_module("experiments.report", *arguments)
 
 
 def test_the_command_must_say_what_it_wrote(tmp_path):
@@ -379,6 +362,6 @@ def test_the_command_must_refuse_what_is_malformed_and_leave_nothing(tmp_path):
 
 
 def test_the_command_must_load_neither_keras_nor_tensorflow_nor_matplotlib():
-    code = "import sys, experiments.report; print(*sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    answer = run_code("import sys, experiments.report; print(*sys.modules)")
+    assert answer.returncode == 0, answer.stderr
     assert not {"keras", "tensorflow", "jax", "dvc", "matplotlib", "scipy.stats"} & set(answer.stdout.split())

@@ -10,18 +10,17 @@ import http.server
 import os
 import re
 import shutil
-import struct
 import threading
-import zlib
 from pathlib import Path
 
 import pytest
 
 from capsrepro import report
 from capsrepro.core import params
+from tests.support import ROOT
+from tests.support.archives import png
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parents[2]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 # Root needs --no-sandbox, as in most containers; the rest keeps Chromium itself from asking the network for anything.
@@ -52,14 +51,6 @@ def driver():
     started.quit()
 
 
-def picture(width, height):
-    """A grey PNG."""
-    lines = zlib.compress((b"\0" + b"\x80" * width) * height)
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", lines), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Our committed quick results, with a wide and a narrow figure and a table of long words beside them."""
@@ -68,7 +59,7 @@ def folder(tmp_path_factory):
         shutil.copytree(ROOT / "results" / "quick" / name, results / "quick" / name, dirs_exist_ok=True)
     shutil.copy(ROOT / "results" / "paper.csv", results)
     for name, size in (("figure3", (2000, 40)), ("figure-a2", (30, 60))):
-        (results / "quick" / "figures" / f"{name}.png").write_bytes(picture(*size))
+        (results / "quick" / "figures" / f"{name}.png").write_bytes(png(*size))
     (results / "quick" / "studies").mkdir()
     (results / "quick" / "studies" / "tried.csv").write_text(
         f"what,error\n{'endless' * 40},9.5\n{'word ' * 60},10.25\nc,\nd,-3\n"

@@ -8,6 +8,7 @@ import pytest
 
 from capsrepro.core.errors import Error
 from capsrepro.data import smallnorb
+from tests.support.digits import philox
 
 FETCH = "python -m experiments.fetch smallnorb"
 BYTE, INT32 = np.dtype("u1"), np.dtype("<i4")
@@ -22,7 +23,7 @@ def matrix(array: np.ndarray) -> bytes:
 
 def pairs(count: int) -> np.ndarray:
     """Random pairs (N, 2, 96, 96), darker at the edge, so that a crop's means are not the image's."""
-    images = np.random.Generator(np.random.Philox(3)).integers(0, 128, (count, 2, 96, 96), dtype=np.uint8)
+    images = philox(3).integers(0, 128, (count, 2, 96, 96), dtype=np.uint8)
     images[:, 0, 30:66, 30:66] += 100
     images[:, 1] //= 2
     return images
@@ -31,10 +32,6 @@ def pairs(count: int) -> np.ndarray:
 def toys(count: int) -> smallnorb.SmallNorb:
     images = smallnorb.halved(np.moveaxis(pairs(count), 1, -1))
     return smallnorb.SmallNorb(images, np.arange(count) % 5, name="some", sha256="x")
-
-
-def philox(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
 
 
 @pytest.fixture

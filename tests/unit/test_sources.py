@@ -23,6 +23,8 @@ from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.mirrors import Npm
 from capsrepro.sources.parts import File, MirrorError, Package
 from capsrepro.sources.published import SOURCES, Source
+from tests.support import ROOT
+from tests.support.archives import tarred
 
 CONTENTS = {"images": b"pixels" * 1000, "labels": b"0123456789"}
 
@@ -31,19 +33,8 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def tarred(contents):
-    """A tar.gz of `package/NAME`, the same bytes every time."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        for name, content in contents.items():
-            member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return gzip.compress(plain.getvalue(), mtime=0)
-
-
 GZIPPED = {name: gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
-TARRED = tarred(CONTENTS)
+TARRED = tarred({f"package/{name}": content for name, content in CONTENTS.items()})
 HOLDS = {name: f"package/{name}" for name in CONTENTS}
 FILES = tuple(File(name, len(content), sha256(content)) for name, content in CONTENTS.items())
 PACKAGES = tuple(Package(f"{name}.gz", len(zipped), sha256(zipped), {name: ""}) for name, zipped in GZIPPED.items())
@@ -257,7 +248,7 @@ def test_a_hash_that_nobody_published_is_recorded_once_and_verified_ever_after(t
         "toy": {"toy.tar.gz": sha256(TARRED)},
     }
     assert left(tmp_path / "data") == {"toy/toy.tar.gz", ".fetch/toy/lock"}
-    changed = committed(tarred({"changed": b"1"}))
+    changed = committed(tarred({"package/changed": b"1"}))
     assert "nothing to fetch" in fetch(source=changed)[0]
     (tmp_path / "data" / "toy" / "toy.tar.gz").unlink()
     with pytest.raises(Error, match=f"wrong sha256, expected {sha256(TARRED)}"):
@@ -351,7 +342,7 @@ def test_unpacked_verifies_the_archive_first(tmp_path, unpacked):
     unpack, _ = unpacked
     unpack()
     archive = tmp_path / "data" / "toy" / "toy.tar.gz"
-    archive.write_bytes(tarred({"other": b"1"}))
+    archive.write_bytes(tarred({"package/other": b"1"}))
     with pytest.raises(Error, match=rf"{archive}: wrong sha256, expected {sha256(TARRED)}, received [0-9a-f]+; run"):
         unpack()
     archive.unlink()
@@ -405,13 +396,11 @@ def test_unpacked_names_the_archive_the_member_and_the_recorded_hash_in_one_line
 def test_unpacked_says_which_process_unpacks_already(tmp_path, unpacked):
     unpack, place = unpacked
     code = (
-        "import sys; from pathlib import Path; from capsrepro import files\n"
+        "import sys; from pathlib import Path; from capsrepro.core import files\n"
         "with files.locked(Path(sys.argv[1]), 'unpacking toy'): print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "data" / ".fetch" / "toy")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    ) as other:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout.readline() == b"\n"  # it has the lock
         with pytest.raises(Error, match=f"unpacking toy is already under way by process {other.pid} on "):
             unpack()

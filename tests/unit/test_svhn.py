@@ -9,9 +9,10 @@ import scipy.io
 
 from capsrepro.core.errors import Error
 from capsrepro.data import svhn
+from tests.support.digits import philox
 
 FETCH = "python -m experiments.fetch svhn"
-IMAGES = np.random.Generator(np.random.Philox(3)).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
+IMAGES = philox(3).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
 LABELS = np.array([[1], [10], [9], [5]], np.uint8)
 
 
@@ -57,7 +58,7 @@ def test_batch_is_in_zero_to_one_and_training_sees_the_same(tmp_path: Path) -> N
     assert (batch.images.dtype, batch.labels.dtype, batch.labels.tolist()) == (np.float32, np.int32, [[5], [0]])
     assert batch.targets.shape == (2, 1, 32, 32, 3)
     assert np.array_equal(batch.targets[:, 0], batch.images)
-    distorted = data.distorted(np.array([3, 1]), np.random.Generator(np.random.Philox(1)))
+    distorted = data.distorted(np.array([3, 1]), philox(1))
     assert all(np.array_equal(ours, plain) for ours, plain in zip(distorted, batch, strict=True))
 
 

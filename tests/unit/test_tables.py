@@ -3,11 +3,7 @@
 import csv
 import dataclasses
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +13,9 @@ from capsrepro.core.params import RunConfig
 from capsrepro.evidence import comparison, paper, tables
 from capsrepro.evidence import results as evidence
 from capsrepro.evidence.intervals import wilson
+from tests.support import ROOT
+from tests.support.commands import run_code, run_module
 
-ROOT = Path(__file__).parents[2]
 ROWS = paper.read(ROOT / "results" / "paper.csv")
 R3 = "mnist-capsnet-r3-recon"
 BASELINE = "mnist-baseline"
@@ -179,10 +176,10 @@ def test_latex_must_be_balanced_escaped_and_of_booktabs(tmp_path):
         ("metrics", "wrong", True, "expected a whole number, received True"),
         ("metrics", "wrong", 10_001, "10001 of 10000 examples cannot be"),
         ("metrics", "test_error_pct", 0.24, "0.24 is not 23 of 10000 wrong"),
-        ("metrics", "test_error_pct", float("nan"), "nan is not 23 of 10000 wrong"),
-        ("metrics", "routing", 3.0, "expected a whole number or null, received 3.0"),
+        ("metrics", "test_error_pct", float("nan"), "expected a number, received nan"),
+        ("metrics", "routing", 3.0, "expected a whole number, received 3.0"),
         ("metrics", "reconstruction", 1, "expected true or false, received 1"),
-        ("provenance", "settings", [], "expected an object, received []"),
+        ("provenance", "settings", [], "expected a mapping, received list of 0"),
         ("provenance", "stop_reached", "no", "expected true or false, received 'no'"),
     ],
 )
@@ -226,7 +223,7 @@ def test_a_reason_that_is_no_text_must_be_refused(tmp_path):
     path.write_text('{"svhn-capsnet": "source unreachable"}')
     assert not_run.read(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
     path.write_text('{"svhn-capsnet": 1}')
-    with pytest.raises(Error, match="svhn-capsnet: expected the reason as text, received 1"):
+    with pytest.raises(Error, match="svhn-capsnet: expected text, received 1"):
         not_run.read(tmp_path, "full")
 
 
@@ -251,10 +248,7 @@ def test_check_must_let_different_data_sets_have_different_hashes(tmp_path):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.table", *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
+    return run_module("experiments.table", *arguments)
 
 
 def prepared(folder):
@@ -296,6 +290,6 @@ def test_the_command_must_refuse_an_unknown_scale_in_one_line(tmp_path):
 
 
 def test_the_command_must_load_neither_keras_nor_tensorflow_nor_the_slow_half_of_scipy():
-    code = "import sys, experiments.table; print(*sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    answer = run_code("import sys, experiments.table; print(*sys.modules)")
+    assert answer.returncode == 0, answer.stderr
     assert not {"keras", "tensorflow", "jax", "dvc", "matplotlib", "scipy.stats"} & set(answer.stdout.split())

@@ -15,29 +15,15 @@ from capsrepro.data.mnist import Mnist
 from capsrepro.network import devices, evaluation, models
 from capsrepro.network.weights import load_weights, save_weights, weights_sha256
 from capsrepro.training import callback, loop, provenance
-
-CAPSNET = RunConfig(
-    "mnist", "capsnet", routing=3, reconstruction=True, conv_channels=(4,), primary_types=1, dense_units=(8, 8),
-    batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
-)  # fmt: skip
-BASELINE = RunConfig(
-    "mnist", "mnist_baseline", recipe="paper", loss="softmax", padding="same", dropout=0.5, conv_channels=(2, 2, 2),
-    dense_units=(8, 8), batch_size=8, steps=7, decay_steps=5, checkpoint_steps=2,
-)  # fmt: skip
+from tests.support.runs import BASELINE, CAPSNET
 
 
 class Killed(Exception):
     """Stands in for a kill."""
 
 
-@pytest.fixture
-def data(digits: tuple[np.ndarray, np.ndarray]) -> Mnist:
-    images, labels = digits
-    return Mnist(images[:50], labels[:50], name="few", sha256="of few")
-
-
-def train(run: RunConfig, data: Mnist, state: Path, seed: int = 0) -> loop.Trained:
-    return loop.train(run, data, seed, state=state, verbose=0)
+def train(run: RunConfig, few: Mnist, state: Path, seed: int = 0) -> loop.Trained:
+    return loop.train(run, few, seed, state=state, verbose=0)
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,74 +40,74 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
-    run: RunConfig, data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunConfig, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(run, data, tmp_path / "whole")
+    whole = train(run, few, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_at(5, patch)
         with pytest.raises(Exception, match="Killed"):
-            train(run, data, tmp_path / "state")
-    again = train(run, data, tmp_path / "state")
+            train(run, few, tmp_path / "state")
+    again = train(run, few, tmp_path / "state")
     assert (whole.resumed_at, again.resumed_at) == (0, 4)
     assert weights_sha256(again.model) == weights_sha256(whole.model)
     assert again.history == whole.history
     assert [line["step"] for line in whole.history] == [2, 4, 6, 7]
 
 
-def test_the_history_has_the_total_loss_and_its_parts(data: Mnist, tmp_path: Path) -> None:
-    lines = train(CAPSNET, data, tmp_path / "capsnet").history
+def test_the_history_has_the_total_loss_and_its_parts(few: Mnist, tmp_path: Path) -> None:
+    lines = train(CAPSNET, few, tmp_path / "capsnet").history
     changes = {f"logit_change_{number}" for number in range(1, 6)}
     parts = {"classification_loss", "reconstruction_loss"}
     assert set(lines[0]) == {"step", "learning_rate", "loss", "right"} | parts | changes
     for line in lines:
         assert line["loss"] == pytest.approx(line["classification_loss"] + line["reconstruction_loss"], rel=1e-5)
-    assert set(train(BASELINE, data, tmp_path / "baseline").history[0]) == {"step", "learning_rate", "loss", "right"}
+    assert set(train(BASELINE, few, tmp_path / "baseline").history[0]) == {"step", "learning_rate", "loss", "right"}
 
 
-def test_the_rate_is_the_released_schedule(data: Mnist, tmp_path: Path) -> None:
-    lines = train(CAPSNET, data, tmp_path).history
+def test_the_rate_is_the_released_schedule(few: Mnist, tmp_path: Path) -> None:
+    lines = train(CAPSNET, few, tmp_path).history
     assert [line["learning_rate"] for line in lines] == pytest.approx([0.001 * 0.96 ** (s / 5) for s in (2, 4, 6, 7)])
     assert float(loop.Decay(0.001, 2000, 0.96)(1_000_000)) == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize("change", [{"routing": 1}, {"recipe": "paper"}, {"learning_rate": 0.002}, {"steps": 9}])
-def test_a_backup_of_other_settings_is_set_aside(data: Mnist, tmp_path: Path, change: dict[str, Any]) -> None:
-    train(CAPSNET, data, tmp_path)
-    other = train(dataclasses.replace(CAPSNET, **change), data, tmp_path)
+def test_a_backup_of_other_settings_is_set_aside(few: Mnist, tmp_path: Path, change: dict[str, Any]) -> None:
+    train(CAPSNET, few, tmp_path)
+    other = train(dataclasses.replace(CAPSNET, **change), few, tmp_path)
     assert other.resumed_at == 0
-    assert train(CAPSNET, data, tmp_path).resumed_at == 7  # and the first is still there
+    assert train(CAPSNET, few, tmp_path).resumed_at == 7  # and the first is still there
 
 
-def test_a_backup_of_another_seed_or_other_data_is_set_aside(data: Mnist, tmp_path: Path) -> None:
-    train(CAPSNET, data, tmp_path)
-    assert train(CAPSNET, data, tmp_path, seed=1).resumed_at == 0
-    data.sha256 = "of others"
-    assert train(CAPSNET, data, tmp_path).resumed_at == 0
+def test_a_backup_of_another_seed_or_other_data_is_set_aside(few: Mnist, tmp_path: Path) -> None:
+    train(CAPSNET, few, tmp_path)
+    assert train(CAPSNET, few, tmp_path, seed=1).resumed_at == 0
+    few.sha256 = "of others"
+    assert train(CAPSNET, few, tmp_path).resumed_at == 0
 
 
-def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(data: Mnist, tmp_path: Path) -> None:
-    trained = train(CAPSNET, data, tmp_path)
+def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(few: Mnist, tmp_path: Path) -> None:
+    trained = train(CAPSNET, few, tmp_path)
     assert [path.name for path in sorted(tmp_path.rglob("*.npz"))] == ["00000006.npz", "00000007.npz"]
     trained.backups.clear()
     assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_a_damaged_newest_backup_gives_way_to_the_one_before(
-    data: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    few: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = train(CAPSNET, data, tmp_path)
+    whole = train(CAPSNET, few, tmp_path)
     newest = max(tmp_path.rglob("*.npz"))
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(bytes(content))
-    again = train(CAPSNET, data, tmp_path)
+    again = train(CAPSNET, few, tmp_path)
     assert again.resumed_at == 6
     assert "00000007.npz: this backup cannot be read" in caplog.text
     assert weights_sha256(again.model) == weights_sha256(whole.model)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_backup(
-    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = loop.Stream.batch
 
@@ -131,69 +117,69 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_b
 
     monkeypatch.setattr(loop.Stream, "batch", batch)
     with pytest.raises(Error, match="step 5: the loss is nan; the last good weights are in"):
-        train(CAPSNET, data, tmp_path)
+        train(CAPSNET, few, tmp_path)
     assert max(tmp_path.rglob("*.npz")).name == "00000004.npz"
 
 
-def test_a_second_training_says_who_holds_the_first(data: Mnist, tmp_path: Path) -> None:
+def test_a_second_training_says_who_holds_the_first(few: Mnist, tmp_path: Path) -> None:
     with (
         files.locked(tmp_path, "training"),
         pytest.raises(Error, match="training is already under way by process"),
     ):
-        train(CAPSNET, data, tmp_path)
+        train(CAPSNET, few, tmp_path)
 
 
-def test_weights_are_the_same_bytes_on_rerun_and_come_back_exactly(data: Mnist, tmp_path: Path) -> None:
-    trained = train(CAPSNET, data, tmp_path / "state")
+def test_weights_are_the_same_bytes_on_rerun_and_come_back_exactly(few: Mnist, tmp_path: Path) -> None:
+    trained = train(CAPSNET, few, tmp_path / "state")
     for name in ("one", "other"):
         save_weights(trained.model, tmp_path / f"{name}.weights.h5")
     assert (tmp_path / "one.weights.h5").read_bytes() == (tmp_path / "other.weights.h5").read_bytes()
-    fresh = models.build(CAPSNET, data.image_shape, seed=5)
+    fresh = models.build(CAPSNET, few.image_shape, seed=5)
     load_weights(fresh, tmp_path / "one.weights.h5")
     assert weights_sha256(fresh) == weights_sha256(trained.model)
-    assert evaluation.evaluate(fresh, data) == evaluation.evaluate(trained.model, data)
+    assert evaluation.evaluate(fresh, few) == evaluation.evaluate(trained.model, few)
 
 
-def test_weights_of_another_network_or_none_are_refused(data: Mnist, tmp_path: Path) -> None:
-    model = models.build(CAPSNET, data.image_shape)
+def test_weights_of_another_network_or_none_are_refused(few: Mnist, tmp_path: Path) -> None:
+    model = models.build(CAPSNET, few.image_shape)
     with pytest.raises(Error, match="no such weights"):
         load_weights(model, tmp_path / "none.weights.h5")
     (tmp_path / "text.weights.h5").write_text("not weights")
     with pytest.raises(Error, match="not a Keras weights file"):
         load_weights(model, tmp_path / "text.weights.h5")
-    other = models.build(dataclasses.replace(CAPSNET, primary_types=2), data.image_shape)
+    other = models.build(dataclasses.replace(CAPSNET, primary_types=2), few.image_shape)
     save_weights(other, tmp_path / "other.weights.h5")
     with pytest.raises(Error, match="not the weights of this capsnet"):
         load_weights(model, tmp_path / "other.weights.h5")
 
 
-def test_evaluation_counts_every_image_once(data: Mnist) -> None:
-    model = models.build(CAPSNET, data.image_shape)
-    scores = models.classifier(model).predict_on_batch(data.batch(np.arange(50)).images)
-    wrong = int((scores.argmax(axis=1) != data.labels).sum())
+def test_evaluation_counts_every_image_once(few: Mnist) -> None:
+    model = models.build(CAPSNET, few.image_shape)
+    scores = models.classifier(model).predict_on_batch(few.batch(np.arange(50)).images)
+    wrong = int((scores.argmax(axis=1) != few.labels).sum())
     for size in (7, 50, 500):
-        assert evaluation.evaluate(model, data, batch_size=size) == evaluation.Score(wrong, 50, wrong)
+        assert evaluation.evaluate(model, few, batch_size=size) == evaluation.Score(wrong, 50, wrong)
 
 
-def test_a_network_that_yields_nan_is_broken_not_wrong(data: Mnist) -> None:
-    model = models.build(CAPSNET, data.image_shape)
+def test_a_network_that_yields_nan_is_broken_not_wrong(few: Mnist) -> None:
+    model = models.build(CAPSNET, few.image_shape)
     kernel = model.get_layer("digit_capsules").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
     with pytest.raises(Error, match="on few, images from 0: a score is not finite"):
-        evaluation.evaluate(model, data)
+        evaluation.evaluate(model, few)
 
 
-def test_weights_that_are_not_finite_are_refused_though_a_relu_would_hide_them(data: Mnist, tmp_path: Path) -> None:
-    model = models.build(CAPSNET, data.image_shape)
+def test_weights_that_are_not_finite_are_refused_though_a_relu_would_hide_them(few: Mnist, tmp_path: Path) -> None:
+    model = models.build(CAPSNET, few.image_shape)
     kernel = model.get_layer("conv1").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
     save_weights(model, tmp_path / "bad.weights.h5")
     with pytest.raises(Error, match=r"bad.weights.h5: a weight is not finite"):
-        load_weights(models.build(CAPSNET, data.image_shape), tmp_path / "bad.weights.h5")
+        load_weights(models.build(CAPSNET, few.image_shape), tmp_path / "bad.weights.h5")
 
 
 def test_averaged_weights_are_the_moving_average_however_often_the_training_was_stopped(
-    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     momentum = 0.5
     run = dataclasses.replace(CAPSNET, average=momentum)
@@ -206,7 +192,7 @@ def test_averaged_weights_are_the_moving_average_however_often_the_training_was_
             ended(self, number, logs)
 
         patch.setattr(callback.TrainingCallback, "on_train_batch_end", note)
-        whole = train(run, data, tmp_path / "whole")
+        whole = train(run, few, tmp_path / "whole")
     average = seen[0]
     for kernel in seen[1:]:
         average = momentum * average + (1 - momentum) * kernel
@@ -215,40 +201,40 @@ def test_averaged_weights_are_the_moving_average_however_often_the_training_was_
     with monkeypatch.context() as patch:
         stop_at(5, patch)
         with pytest.raises(Exception, match="Killed"):
-            train(run, data, tmp_path / "state")
-    again = train(run, data, tmp_path / "state")
-    finished = train(run, data, tmp_path / "state")  # nothing left to do but the average
+            train(run, few, tmp_path / "state")
+    again = train(run, few, tmp_path / "state")
+    finished = train(run, few, tmp_path / "state")  # nothing left to do but the average
     for other in (again, finished):
         assert weights_sha256(other.model) == weights_sha256(whole.model)
 
 
-def test_a_training_ends_at_its_accuracy_and_stays_ended(data: Mnist, tmp_path: Path) -> None:
+def test_a_training_ends_at_its_accuracy_and_stays_ended(few: Mnist, tmp_path: Path) -> None:
     """Section 5.2: stopped at an accuracy; started again, it has nothing to do and the same weights."""
     run = dataclasses.replace(CAPSNET, stop_pct=1.0)
-    first = loop.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    first = loop.train(run, few, 0, state=tmp_path, stop=few, verbose=0)
     reached = [line["stop_accuracy_pct"] >= 1.0 for line in first.history]
     assert reached == [False] * (len(reached) - 1) + [True]
     assert (first.stop_reached, first.steps) == (True, first.history[-1]["step"])
-    assert first.history[-1]["stop_accuracy_pct"] == 100.0 - evaluation.evaluate(first.model, data).error_pct
-    again = loop.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    assert first.history[-1]["stop_accuracy_pct"] == 100.0 - evaluation.evaluate(first.model, few).error_pct
+    again = loop.train(run, few, 0, state=tmp_path, stop=few, verbose=0)
     assert (again.resumed_at, again.history) == (first.steps, first.history)
     assert weights_sha256(again.model) == weights_sha256(first.model)
 
 
-def test_an_accuracy_that_is_not_reached_is_told(data: Mnist, tmp_path: Path) -> None:
+def test_an_accuracy_that_is_not_reached_is_told(few: Mnist, tmp_path: Path) -> None:
     run = dataclasses.replace(CAPSNET, stop_pct=100.0, steps=2)
-    trained = loop.train(run, data, 0, state=tmp_path, stop=data, verbose=0)
+    trained = loop.train(run, few, 0, state=tmp_path, stop=few, verbose=0)
     assert (trained.stop_reached, trained.steps) == (False, 2)
 
 
-def test_an_ensemble_is_one_network_whose_scores_are_the_sum(data: Mnist, tmp_path: Path) -> None:
-    members = [models.build(CAPSNET, data.image_shape, seed=seed) for seed in (1, 2)]
+def test_an_ensemble_is_one_network_whose_scores_are_the_sum(few: Mnist, tmp_path: Path) -> None:
+    members = [models.build(CAPSNET, few.image_shape, seed=seed) for seed in (1, 2)]
     both = models.ensemble(members)
-    images = data.batch(np.arange(5)).images
+    images = few.batch(np.arange(5)).images
     alone = [models.classifier(member).predict_on_batch(images) for member in members]
     assert np.allclose(models.classifier(both).predict_on_batch(images), alone[0] + alone[1], rtol=1e-6)
     save_weights(both, tmp_path / "both.weights.h5")
-    fresh = models.ensemble([models.build(CAPSNET, data.image_shape, seed=seed) for seed in (3, 4)])
+    fresh = models.ensemble([models.build(CAPSNET, few.image_shape, seed=seed) for seed in (3, 4)])
     load_weights(fresh, tmp_path / "both.weights.h5")
     assert np.array_equal(
         models.classifier(fresh).predict_on_batch(images), models.classifier(both).predict_on_batch(images)
@@ -257,10 +243,10 @@ def test_an_ensemble_is_one_network_whose_scores_are_the_sum(data: Mnist, tmp_pa
 
 
 def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
-    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of an interval, too; the weights are those of an uninterrupted training."""
-    whole = train(CAPSNET, data, tmp_path / "whole")
+    whole = train(CAPSNET, few, tmp_path / "whole")
     with monkeypatch.context() as patch:
         asked = loop.Stream.batch
 
@@ -272,10 +258,10 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
         patch.setattr(loop.Stream, "batch", batch)
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(Stopped, match=r"step \d is saved in .*; the next start goes on there") as stop:
-            train(CAPSNET, data, tmp_path / "state")
+            train(CAPSNET, few, tmp_path / "state")
         assert stop.value.signal == signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) == before
-    again = train(CAPSNET, data, tmp_path / "state")
+    again = train(CAPSNET, few, tmp_path / "state")
     assert again.resumed_at > 0
     assert weights_sha256(again.model) == weights_sha256(whole.model)
     assert [line["step"] for line in again.history] == [2, 4, 6, 7]
@@ -297,11 +283,11 @@ def test_a_training_that_stays_at_chance_is_given_up() -> None:
 
 
 def test_auto_is_told_by_the_provenance_and_by_the_backups(
-    data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = dataclasses.replace(CAPSNET, precision="auto")
     for fast, expected in ((True, "mixed_bfloat16"), (False, "float32")):
         monkeypatch.setattr(devices, "has_bfloat16", lambda fast=fast: fast)
-        assert models.build(run, data.image_shape).get_layer("conv1").dtype_policy.name == expected
-        assert provenance.facts(run, data, len(data))["settings"]["precision"] == expected
-        assert train(run, data, tmp_path).resumed_at == 0  # a backup in the other precision is none of this training
+        assert models.build(run, few.image_shape).get_layer("conv1").dtype_policy.name == expected
+        assert provenance.facts(run, few, len(few))["settings"]["precision"] == expected
+        assert train(run, few, tmp_path).resumed_at == 0  # a backup in the other precision is none of this training

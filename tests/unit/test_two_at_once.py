@@ -1,7 +1,6 @@
 """Two processes that train, build or fetch the same: the second says who holds it, the first is not disturbed."""
 
 import hashlib
-import http.server
 import os
 import subprocess
 import sys
@@ -14,15 +13,15 @@ import yaml
 
 from capsrepro.core import files
 from capsrepro.training import backups
-from tests.support.digits import ROOT, unpacked
+from tests.support import ROOT
+from tests.support.digits import unpacked
+from tests.support.loopback import Handler, Server, serving
 
 FEW = """
-import numpy as np
-from capsrepro.data import loading, mnist
-from tests.support.digits import unpacked
-images = np.frombuffer(unpacked("t10k-images-idx3-ubyte"), np.uint8, offset=16).reshape(-1, 28, 28, 1)
-labels = np.frombuffer(unpacked("t10k-labels-idx1-ubyte"), np.uint8, offset=8)
-loading.load = lambda *_: mnist.Mnist(images[:50], labels[:50], name="few", sha256="of few")
+from capsrepro.data import loading
+from tests.support.digits import few_of, mnist_digits
+few = few_of(mnist_digits())
+loading.load = lambda *_: few
 """
 # What a command is to wait in, the first time, until it is given some input.
 HELD = """
@@ -117,45 +116,35 @@ def test_a_second_build_of_the_same_says_who_builds_and_leaves_it_alone(tmp_path
 CONTENT = bytes(range(256)) * 100
 
 
-class Waiting(http.server.BaseHTTPRequestHandler):
+class Waiting(Handler):
     """Serves `CONTENT`, each time once its server is allowed to."""
 
     def do_GET(self) -> None:
-        assert isinstance(self.server, Server)
+        assert isinstance(self.server, WaitingServer)
         self.server.asked.set()
         self.server.allowed.wait(60)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(CONTENT)
 
 
-class Server(http.server.ThreadingHTTPServer):
+class WaitingServer(Server):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Waiting)
+        super().__init__(Waiting)
         self.asked, self.allowed = threading.Event(), threading.Event()
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        yield serving
-        serving.allowed.set()
-        serving.shutdown()
-        thread.join()
+def server() -> Iterator[WaitingServer]:
+    server = WaitingServer()
+    with serving(server, over=server.allowed):
+        yield server
 
 
-def test_a_second_fetch_of_the_same_says_who_fetches_and_leaves_it_alone(tmp_path: Path, server: Server) -> None:
+def test_a_second_fetch_of_the_same_says_who_fetches_and_leaves_it_alone(tmp_path: Path, server: WaitingServer) -> None:
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     code = f"""
 from capsrepro.sources import mirrors, parts, published
 file = parts.File("toy", {len(CONTENT)}, "{sha256}")
-mirror = mirrors.Http("http://127.0.0.1:{server.server_port}/", (parts.as_package(file),))
+mirror = mirrors.Http("{server.address}", (parts.as_package(file),))
 published.SOURCES["mnist"] = published.Source((file,), (mirror,))
 """
     first = command(tmp_path, "fetch", "mnist", code=code)

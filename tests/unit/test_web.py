@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import http.server
 import re
 import threading
 from pathlib import Path
@@ -14,6 +13,7 @@ from capsrepro.sources.mirrors import Http
 from capsrepro.sources.parts import MirrorError, Package
 from capsrepro.sources.published import Source
 from capsrepro.sources.web import Patience, Web
+from tests.support.loopback import Handler, Server, serving
 
 CONTENT = bytes(range(251)) * 1000
 PACKAGE = Package("x.bin", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -21,23 +21,15 @@ UNPUBLISHED = Package("x.bin", 10 * len(CONTENT))
 HURRY = Patience(connect=1, answer=2, stall=0.1, window=0.01, rate=0, pause=0)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Behaving(Handler):
     """The first part of the path says how to behave."""
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers["Range"]))
         getattr(self, self.path.split("/")[1])()
 
-    def answer(self, content=CONTENT, *, status=200, length=None, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content) if length is None else length))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(content)
-
     def good(self):
-        self.answer()
+        self.answer(CONTENT)
 
     def truncated(self):
         self.answer(CONTENT[:1000], length=len(CONTENT))
@@ -54,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers["Range"]:
             self.answer(CONTENT[7:], status=206, Content_Range=f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
-            self.answer()
+            self.answer(CONTENT)
 
     def longer(self):
         self.answer(CONTENT + b"!")
@@ -75,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(b"", status=403)
 
     def busy(self):
-        self.answer(b"", status=503) if len(self.server.asked) == 1 else self.answer()
+        self.answer(b"", status=503) if len(self.server.asked) == 1 else self.answer(CONTENT)
 
     def redirect(self):
         self.answer(b"", status=302, Location="/good/x.bin")
@@ -95,36 +87,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def silent(self):
         self.server.over.wait()
 
-    def log_message(self, *_):
-        pass
 
-
-class Server(http.server.ThreadingHTTPServer):
+class BehavingServer(Server):
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Behaving)
         self.asked, self.over = [], threading.Event()
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, *_):  # the client hung up, as it should
-        pass
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = BehavingServer()
+    with serving(server, over=server.over):
         yield server
-        server.over.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def download(server, tmp_path):
     def download(behaviour, package=PACKAGE, patience=HURRY, web=None):
-        (web or Web(patience)).download(f"{server.address}/{behaviour}/x.bin", package, tmp_path / "out")
+        (web or Web(patience)).download(f"{server.address}{behaviour}/x.bin", package, tmp_path / "out")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
         return (tmp_path / "out").read_bytes()
 
@@ -236,10 +217,10 @@ def test_a_full_disk_is_not_the_mirrors_fault_and_leaves_nothing(server, downloa
 @pytest.mark.parametrize("behaviour", ["truncated", "corrupt", "longer", "forbidden", "stall", "endless", "loop"])
 def test_a_fetch_goes_from_a_bad_server_to_a_good_one(server, tmp_path, monkeypatch, behaviour):
     monkeypatch.delenv("CAPSREPRO_OFFLINE", raising=False)
-    mirrors = tuple(Http(f"{server.address}/{path}/", (PACKAGE,)) for path in (behaviour, "good"))
+    mirrors = tuple(Http(f"{server.address}{path}/", (PACKAGE,)) for path in (behaviour, "good"))
     said = []
     table = {"toy": Source((PACKAGE,), mirrors)}
     place = sources.fetch("toy", tmp_path / "data", web=Web(HURRY), say=said.append, table=table)
-    assert said == [f"{place}: x.bin from {server.address}/good/"]
+    assert said == [f"{place}: x.bin from {server.address}good/"]
     assert (place / "x.bin").read_bytes() == CONTENT
     assert sorted(path.name for path in (tmp_path / "data").rglob("*") if path.is_file()) == ["lock", "x.bin"]
