@@ -24,11 +24,9 @@ def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.Argumen
     except ModuleNotFoundError as fault:
         if str(fault.name).partition(".")[0] not in BACKENDS:
             raise
-        message = f"{fault}; install it, or set KERAS_BACKEND to one that is installed if this command knows others"
-        sys.exit(f"error: {message}")
+        sys.exit(f"error: {fault}; install it, or set KERAS_BACKEND to one that is installed")
     except OSError as fault:
-        remedy = "free some space and run it again" if fault.errno == errno.ENOSPC else "mend that and run it again"
-        sys.exit(f"error: {fault}; {remedy}")
+        sys.exit(f"error: {fault}; {'free some space' if fault.errno == errno.ENOSPC else 'fix that'} and run it again")
     except Stopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         sys.exit(128 + stop.signal)  # 130 after Ctrl-C, 143 after SIGTERM, as a shell has it
@@ -36,14 +34,20 @@ def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.Argumen
         sys.exit(130)
 
 
-def run_arguments(description: str | None) -> argparse.ArgumentParser:
-    """The command line of the stages that handle one run: `RUN --scale quick --seed 0`."""
+def scale_arguments(description: str | None) -> argparse.ArgumentParser:
+    """The command line of what handles one scale: `--scale quick --params params.yaml --data data`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
     parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, distortion and dropout")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
+    return parser
+
+
+def run_arguments(description: str | None) -> argparse.ArgumentParser:
+    """The command line of the stages that handle one run: `RUN --scale quick --seed 0`."""
+    parser = scale_arguments(description)
+    parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order, distortion and dropout")
     return parser
 
 

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas
 from capsrepro.ablations import cases, comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
-from experiments import at_least, run_cli
+from experiments import at_least, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -26,11 +25,9 @@ def main(arguments: argparse.Namespace) -> None:
     missing = [(training, seed) for training, seed in pairs if trainings.kept(training, folder, seed) is None]
     print(f"{len(pairs)} trainings, {len(pairs) - len(missing)} of them kept", flush=True)
     for number, (training, seed) in enumerate(missing, 1):
-        began = time.perf_counter()
         content = measure(training, seed, arguments)
-        message = ", ".join(f"{test['wrong']} of {test['examples']} wrong" for test in content["tests"].values())
-        seconds = time.perf_counter() - began
-        print(f"{number}/{len(missing)} {training.name}, seed {seed}: {message}; {seconds:.0f} s", flush=True)
+        counts = ", ".join(f"{test['wrong']} of {test['examples']} wrong" for test in content["tests"].values())
+        print(f"{number}/{len(missing)} {training.name}, seed {seed}: {counts}", flush=True)
     lines = comparison.table(known, arguments.scale, trainings.found(known, folder, arguments.scale))
     path = folder / trainings.FOLDER / "table.csv"
     files.write_text(path, pandas.DataFrame(lines).to_csv(index=False))
@@ -58,8 +55,8 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
     for name, settings in training.tests.items():
         score = evaluation.evaluate(trained.model, loading.load(settings, "test", arguments.data, arguments.scale))
         tests[name] = {"wrong": score.wrong, "examples": score.examples, "test_error_pct": score.error_pct}
-    names = {"run": training.run, "changed": training.changed, "scale": arguments.scale, "seed": seed}
-    content = {**names, "tests": tests, "weights_sha256": weights_sha256(trained.model)}
+    content = {"run": training.run, "changed": training.changed, "scale": arguments.scale, "seed": seed}
+    content |= {"tests": tests, "weights_sha256": weights_sha256(trained.model)}
     content |= provenance.describe(training.settings, dataset, [trained])
     del content["peak_memory_mb"]  # of all the trainings of this process
     files.write_json(path, content)
@@ -70,20 +67,14 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
 def training_set(training: Training, folder: Path, scale: str) -> Any:
     """The training set of a training, from the data sets in `folder`."""
     from capsrepro.data import loading
-    from capsrepro.data.mnist import EveryShift, Mnist
+    from capsrepro.data.mnist import EveryShift
 
     dataset = loading.load(training.settings, "train", folder, scale)
-    if "every_shift" not in training.changed or not isinstance(dataset, Mnist):
-        return dataset
-    name = f"{dataset.name}, every shift"
-    return EveryShift(dataset.images, dataset.labels, name=name, sha256=dataset.sha256, shift=dataset.shift)
+    return EveryShift.of(dataset) if "every_shift" in training.changed else dataset
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of the first column; not given: all")
     parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each side")
-    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
     run_cli(main, parser)

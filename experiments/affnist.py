@@ -12,7 +12,7 @@ from capsrepro.ablations import affnist
 from capsrepro.core import files, params, paths
 from capsrepro.data.affnist import read_built
 from capsrepro.evidence import predictions
-from experiments import at_least, run_cli
+from experiments import at_least, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -70,11 +70,8 @@ def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = scale_arguments(__doc__)
     parser.add_argument(
         "--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each network"
     )
-    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
     run_cli(main, parser)

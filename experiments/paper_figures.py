@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.core.errors import Error
-from experiments import run_cli
+from experiments import run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
 FILES = {"3": "figure3", "4": "figure4", "5": "figure5", "a1": "figure-a1", "a2": "figure-a2"}
@@ -72,10 +72,7 @@ def there(arguments: argparse.Namespace, name: str, kind: str) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"of {', '.join(FILES)}")
-    parser.add_argument("--scale", default="quick", help="whose networks are drawn, and whose figures these are")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
     run_cli(main, parser)

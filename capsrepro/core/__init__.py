@@ -1,1 +1,1 @@
-"""Settings, paths and files that are whole or absent: what all other rooms use."""
+"""Settings, errors, paths and atomic file writes, used by all other packages."""

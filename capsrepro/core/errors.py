@@ -1,8 +1,8 @@
-"""What the project raises for what a user can mend."""
+"""User-correctable errors."""
 
 
 class Error(Exception):
-    """Something outside the code is wrong: a file, a parameter, a mirror, a disk.
+    """A fault outside the code that the user can correct: in a file, a parameter, a mirror, a disk.
 
     The message is one line: what is wrong, where, what was received and what to do. The commands print it and exit
     with 1.
@@ -10,15 +10,15 @@ class Error(Exception):
 
 
 class Unreachable(Error):
-    """A source cannot be had from here: no mirror of it answers. Nothing is wrong with what was asked for."""
+    """No mirror of a source can be reached. The request itself is correct."""
 
 
 class Busy(Error):
-    """Another process works in the same folder."""
+    """Another process holds the lock of a folder."""
 
 
 class Stopped(Exception):
-    """A signal asked a training to stop, which it did at the end of a step, its state saved."""
+    """A training was stopped by a signal, at the end of a step and after saving its state."""
 
     def __init__(self, signal: int, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Files that are either there whole or not at all, and folders that one process works in at a time."""
+"""Atomic file writes and per-folder locks."""
 
 import contextlib
 import fcntl
@@ -22,14 +22,15 @@ from capsrepro.core.errors import Busy, Error
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write to; what is there on success is synced and renamed to `path`.
+    """Yields a temporary path to write to; on success its file is synced and renamed to `path`.
 
-    On any exception it is removed and `path` stays as it was. It has the name of `path`, since writers such as Keras
-    choose the format by the suffix, and lies in a hidden folder beside it, where nobody who looks for results finds it.
+    On any exception the temporary file is removed and `path` stays as it was. It has the file name of `path`, since
+    writers such as Keras choose the format by the suffix. It lies in a hidden folder beside `path`, so that no search
+    for results finds it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left(path)
+    _remove_stale(path)
     hidden = f".{path.name}.{os.getpid()}@{socket.gethostname()}."
     with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
         temporary = Path(folder, path.name)
@@ -40,13 +41,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` (UTF-8) to `path`, whole or not at all."""
+    """Writes `text` to `path` atomically, in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
-    """Writes `content` as indented JSON in the order of its keys; NaN is refused, since it is not JSON."""
+    """Writes `content` atomically as indented JSON, with keys in their given order.
+
+    Raises:
+        ValueError: `content` has a NaN or an infinity, which JSON does not allow.
+    """
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -58,7 +63,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as fault:  # the last where it is nested too deeply
+    except (OSError, ValueError, RecursionError) as fault:  # RecursionError: nested too deeply
         raise Error(f"{path}: not readable as JSON ({fault}); run `dvc repro` to write it anew") from fault
     if not isinstance(content, dict):
         raise Error(
@@ -68,30 +73,36 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an uncompressed .npz file, in no more memory than the file has bytes, whatever its headers claim.
+    """Reads the arrays of an uncompressed .npz file, by name.
+
+    The memory used is bounded by the size of the file, even if its headers claim more.
 
     Raises:
-        Exception: the file is damaged: zipfile and NumPy then raise almost anything.
+        Exception: the file is damaged; zipfile and NumPy then raise exceptions of many types.
     """
     with zipfile.ZipFile(path) as archive:
-        # Not compressed: what a member claims to hold has to fit into the file.
+        # Members are not compressed, so their claimed sizes must fit into the file.
         if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
             raise ValueError("its members claim to be larger than it is")
         return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal, read in pieces of constant memory."""
+    """The SHA-256 of a file in hexadecimal, computed in constant memory."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Holds `folder` for this process; the kernel lets go of it when the process ends, however it ends.
+    """Locks `folder` for this process; the kernel releases the lock when the process ends, even if it is killed.
+
+    Args:
+        folder: is created if it does not exist.
+        what: the activity, for the message.
 
     Raises:
-        Error: another process holds it; the message says which.
+        Busy: another process holds the lock; the message names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as file:
@@ -99,7 +110,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "another process"  # which has not yet said who it is
+            holder = file.read().strip() or "another process"  # it has the lock and has not yet written its id
             raise Busy(f"{folder}: {what} is already under way by {holder}; wait for it or stop it") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -108,8 +119,8 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Waits until no other process is in such a block of `folder`: for a reading and a writing that belong together."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Waits for the exclusive right to read and then rewrite a file in `folder`; other processes wait meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -120,7 +131,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """The array that the bytes of a .npy file hold; they, not what their header claims, are all the memory it takes."""
+    """The array in the bytes of a .npy file, as a view: a header that claims too large an array allocates nothing."""
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("an array of another version of NumPy's format")
@@ -128,20 +139,20 @@ def _array(content: bytes) -> np.ndarray:
     return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if by_columns else "C")
 
 
-def _remove_left(path: Path) -> None:
-    """Removes what killed processes of this machine left of `path`."""
+def _remove_stale(path: Path) -> None:
+    """Removes temporary folders of `path` that killed processes on this machine left behind."""
     hidden = re.compile(rf"\.{re.escape(path.name)}\.(\d+)@{re.escape(socket.gethostname())}\.\w+")
     for entry in list(path.parent.iterdir()):
-        if (match := hidden.fullmatch(entry.name)) and not _lives(int(match[1])):
+        if (match := hidden.fullmatch(entry.name)) and not _is_running(int(match[1])):
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # another user's; a number that no process has
+    except (PermissionError, OverflowError):  # another user's process; a number too large for a process id
         pass
     return True
 

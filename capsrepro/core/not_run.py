@@ -1,4 +1,4 @@
-"""Why a run has no result: `not_run.json` in the folder of its scale."""
+"""Reads and writes `not_run.json`: the reasons why runs of a scale have no result."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from capsrepro.core.validation import Text, validated
 
 
 def read(results: Path, scale: str) -> dict[str, str]:
-    """Reads `not_run.json` in the folder of a scale: by run, why it was not run; nothing where there is no such file.
+    """Reads the reasons why runs of a scale have no result, by run; empty if there is no `not_run.json`.
 
     Raises:
-        Error: it is malformed; the message names file and key.
+        Error: the file is malformed; the message names file and key.
     """
     path = results / scale / "not_run.json"
     content = files.read_json(path) if path.exists() else {}
@@ -19,7 +19,7 @@ def read(results: Path, scale: str) -> dict[str, str]:
 
 
 def write(results: Path, scale: str, run: str, reason: str | None) -> None:
-    """Writes why a run has no result into `not_run.json` in the folder of its scale, or takes that back."""
+    """Records the reason why a run has no result in `not_run.json` of its scale; None removes the entry."""
     reasons = read(results, scale)
     changed = {name: text for name, text in reasons.items() if name != run} | ({run: reason} if reason else {})
     if changed != reasons:

@@ -1,4 +1,4 @@
-"""The settings in `params.yaml`: what is run, and how. An unknown key or a wrong value is an error that names it."""
+"""Reads and checks the settings in `params.yaml`; errors name the unknown key or the wrong value."""
 
 import dataclasses
 import json
@@ -22,57 +22,58 @@ Widths = Annotated[tuple[Count, ...], Field(min_length=1)]  # YAML has lists
 
 @dataclass(frozen=True, config=CONFIG)
 class RunConfig:
-    """One row of the paper: what is trained, on what, and how. The defaults are the paper's MNIST CapsNet (section 4).
+    """The settings of a run: network, data and training. The defaults are the paper's MNIST CapsNet (section 4).
 
-    What the row *is* comes first and is the same at every scale; what a scale may set comes second.
+    The first group of fields defines the row of the paper and is the same at every scale. A scale may override the
+    second group.
     """
 
     data: Literal["mnist", "multimnist", "affnist", "cifar10", "smallnorb", "svhn"]
     model: Literal["capsnet", "mnist_baseline", "multimnist_baseline"]
-    recipe: Recipe = "released"  # where paper and released code disagree, which one is followed
-    loss_recipe: Recipe | None = None  # the same of the loss alone: its weight or its target; None: as `recipe`
-    layers_recipe: Recipe | None = None  # and of the layers: the primary capsules' scale, the baseline's first kernel
+    recipe: Recipe = "released"  # which one to follow where paper and released code differ
+    loss_recipe: Recipe | None = None  # `recipe` for the loss only: its weight or target; None: same as `recipe`
+    layers_recipe: Recipe | None = None  # for the layers only: scale of primary capsules, first kernel of baselines
     loss: Literal["margin", "softmax", "sigmoid"] = "margin"
-    routing: Count | None = None  # iterations of routing; None where there are no capsules
+    routing: Count | None = None  # routing iterations; None for networks without capsules
     routing_update: RoutingUpdate = "accumulate"  # of the logits by the agreement: b <- b + a, or b <- a (`replace`)
     reconstruction: Flag = False
-    leaky: Flag = False  # leaky routing: a capsule may belong to none of the classes
+    leaky: Flag = False  # leaky routing: a capsule may be routed to no class
     padding: Literal["valid", "same"] = "valid"
     primary_atoms: Count = 8
     digit_atoms: Count = 16
     dropout: Number = 0.0
-    shift: Natural = 2  # pixels each way at most; MNIST: of training images; MultiMNIST: of both digits, always
-    base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST: the released code shifts a base digit once
+    shift: Natural = 2  # largest shift in pixels; MNIST: training images only; MultiMNIST: both digits, also in tests
+    base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST; per_image: as the released code does
     validate: Flag = False  # train on the last 50,000 images and test on the first 10,000 training images
-    members: Count = 1  # networks that are trained one after the other and whose class scores are added up
+    members: Count = 1  # ensemble: this many networks are trained in turn, and their class scores are added
     batch_size: Count = 128
     learning_rate: Number = 0.001
     decay_rate: Number = 0.96
 
     conv_channels: Widths = (256,)
     primary_types: Count = 32
-    dense_units: Widths = (512, 1024)  # CapsNet: the decoder's hidden layers; baselines: those before the last
+    dense_units: Widths = (512, 1024)  # hidden dense layers: of a CapsNet's decoder, or of a baseline
     steps: Count = 300_000
-    decay_steps: Count = 2000  # the rate falls by decay_rate in so many steps
-    checkpoint_steps: Count = 1500  # a backup and a line of history every so many steps
+    decay_steps: Count = 2000  # the learning rate falls by the factor decay_rate in this many steps
+    checkpoint_steps: Count = 1500  # steps from one backup and line of history to the next
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast (`devices`)
-    train_examples: Count | None = None  # only the first so many training images; None: all
-    stop_pct: Number | None = None  # affNIST: train until this accuracy on the expanded MNIST test set, or for `steps`
-    average: Number | None = None  # momentum of the moving average of the weights that is kept at the end; None: none
-    test_pairs: Count = 1000  # MultiMNIST: pairs of each test digit; 1,000 are the paper's 10 million
+    train_examples: Count | None = None  # use only the first training images, this many; None: all
+    stop_pct: Number | None = None  # affNIST: stop at this accuracy on the expanded MNIST test set, at most `steps`
+    average: Number | None = None  # momentum of a moving average of the weights, which is the result; None: no average
+    test_pairs: Count = 1000  # MultiMNIST: pairs per test digit; the paper's 10 million are 1,000
 
     @property
     def recipe_of_loss(self) -> Recipe:
-        """Which recipe the loss follows."""
+        """The recipe that the loss follows."""
         return self.loss_recipe or self.recipe
 
     @property
     def recipe_of_layers(self) -> Recipe:
-        """Which recipe the layers follow."""
+        """The recipe that the layers follow."""
         return self.layers_recipe or self.recipe
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as JSON holds them: lists in place of tuples."""
+        """The settings as JSON values: lists in place of tuples."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return plain
 
@@ -97,7 +98,7 @@ ScaleSettings.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, config=CONFIG)
 class Params:
-    """All of `params.yaml`: what is selected, the runs, and what each scale sets for each of them."""
+    """The content of `params.yaml`: the selection, the runs, and the settings of each scale for each run."""
 
     scales: Annotated[tuple[Text, ...], Field(min_length=1)]
     rows: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -107,10 +108,10 @@ class Params:
     figures: tuple[Text, ...] = ()
 
     def settings(self, run: str, scale: str) -> RunConfig:
-        """The run as it is trained at a scale.
+        """The settings of a run at a scale.
 
         Raises:
-            Error: there is no such run, no such scale, or the scale says nothing about the run.
+            Error: the run or the scale is unknown, or the scale has no settings for the run.
         """
         config: RunConfig = _known(self.runs, run, "run", "runs")
         overrides = _known(self.scale_settings, scale, "scale", "scale_settings")
@@ -121,7 +122,8 @@ def read(path: Path = Path("params.yaml")) -> Params:
     """Reads and checks a parameter file.
 
     Raises:
-        Error: the file is missing or no YAML, a key is unknown or missing, or a value is of a wrong type or too small.
+        Error: the file is missing or not YAML, a key is unknown or missing, or a value has a wrong type or is out of
+            range.
     """
     content = _parsed(path)
     known = [field.name for kind in (RunConfig, Params) for field in dataclasses.fields(kind)]
@@ -141,7 +143,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
 
 
 def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
-    """What settings must not say together."""
+    """Checks settings that depend on each other."""
     if run.data == "multimnist" and "shift" not in entry:
         raise Error(f"runs.{name}.shift: missing; a MultiMNIST run has to say how far its digits move: 4 in the paper")
     if (run.model == "capsnet") != (run.routing is not None):
@@ -158,7 +160,7 @@ def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that refuses a key that stands twice in a mapping, of which PyYAML would take the last."""
+    """A safe YAML loader that rejects duplicate keys; PyYAML's own silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: Flag = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -182,5 +184,5 @@ def _parsed(path: Path) -> Any:
         ArithmeticError,
         RecursionError,
     ) as fault:
-        # The others: of values such as `2001-99-99`, `!!int x` or `!!bool x`, and of what is nested too deeply.
+        # Besides YAMLError: raised by values such as `2001-99-99`, `!!int x` or `!!bool x`, and by deep nesting.
         raise Error(f"{path}: not YAML ({' '.join(str(fault).split())}); correct it") from fault

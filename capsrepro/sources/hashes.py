@@ -1,4 +1,4 @@
-"""What lies on disk, against the hashes that were published or, where nobody published one, recorded."""
+"""Checks files on disk against published hashes, or against recorded ones if none was published."""
 
 import reprlib
 from collections.abc import Mapping
@@ -11,28 +11,28 @@ from capsrepro.sources.published import Source
 
 
 class Hashes:
-    """The hashes of one source's files: the published ones, and those in a JSON file, source -> file -> sha256."""
+    """The hashes of one source's files: published ones, and ones recorded in a JSON file (source -> file -> sha256)."""
 
     def __init__(self, source: Source, place: Path, lock: Path) -> None:
-        """Takes the folder of the source and the committed file, which is only for what nobody published."""
+        """Takes a source, its folder, and the committed file that records hashes of unpublished sources."""
         self.source, self.place = source, place
         self.path = lock if source.committed else place / "sha256.json"
         self._recorded = self._read().get(place.name, {})
 
     def sha256(self, file: File) -> str | None:
-        """The hash that the file must have, None before the first fetch of a file without a published one."""
+        """The expected hash of a file; None before the first fetch of a file without a published hash."""
         return file.sha256 or self._recorded.get(file.name)
 
     def add(self, hashes: Mapping[str, str]) -> None:
-        """Records the hashes of those files that have no published one."""
+        """Records the hashes of files that have no published one."""
         new = {file.name: hashes[file.name] for file in self.source.files if file.name in hashes and not file.sha256}
         if new.items() - self._recorded.items():
             self._recorded = self._recorded | new
-            with files.alone(self.path.parent):  # other sources are recorded there too
+            with files.exclusive(self.path.parent):  # the file also records other sources
                 files.write_json(self.path, dict(sorted((self._read() | {self.place.name: self._recorded}).items())))
 
     def faults(self) -> dict[str, str]:
-        """What is wrong with the files on disk, by name; empty when each is there and right."""
+        """The faults of files on disk, by name; empty if all are present and correct."""
         found = ((file.name, self._fault(file)) for file in self.source.files)
         return {name: fault for name, fault in found if fault}
 

@@ -1,4 +1,4 @@
-"""Where packages come from: a local folder, a web server, the npm command."""
+"""Mirrors that serve packages: a local folder, a web server, the npm command."""
 
 import contextlib
 import dataclasses
@@ -15,23 +15,23 @@ from capsrepro.sources.web import Web
 
 
 class Mirror(Protocol):
-    """Something that serves packages."""
+    """Interface of a mirror."""
 
     @property
     def packages(self) -> tuple[Package, ...]:
-        """What it serves."""
+        """The packages that it serves."""
 
     @property
     def remote(self) -> bool:
         """Whether it needs the network."""
 
     def download(self, package: Package, output: Path, web: Web) -> None:
-        """Writes the package to `output`, unverified; raises `MirrorError` with the reason when it cannot."""
+        """Writes the package to `output` without verifying it; raises `MirrorError` with the reason if it fails."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """A folder of the user's that may hold any of the packages, in itself or in its subfolder `name`."""
+    """A local folder of the user; it may hold any of the possible packages, also in its subfolder `name`."""
 
     folder: Path
     name: str
@@ -43,11 +43,11 @@ class Folder:
 
     @property
     def packages(self) -> tuple[Package, ...]:
-        """Those of the possible ones that are there."""
+        """The possible packages that exist in the folder."""
         return tuple(package for package in self.possible if self._find(package))
 
     def download(self, package: Package, output: Path, web: Web) -> None:
-        """Copies it."""
+        """Copies the package to `output`."""
         found = self._find(package)
         if found is None:
             raise MirrorError(f"{package.name}: no longer there")
@@ -60,7 +60,7 @@ class Folder:
 
 @dataclasses.dataclass(frozen=True)
 class Http:
-    """A web server; a package lies at `address` + its name."""
+    """A web server; the URL of a package is `address` + its name."""
 
     address: str
     packages: tuple[Package, ...]
@@ -70,13 +70,13 @@ class Http:
         return self.address
 
     def download(self, package: Package, output: Path, web: Web) -> None:
-        """Downloads it, going on where an earlier attempt stopped."""
+        """Downloads the package, resuming an interrupted attempt."""
         web.download(self.address + package.name, package, output)
 
 
 @dataclasses.dataclass(frozen=True)
 class Npm:
-    """A package of the registry that the user's npm is set up for."""
+    """A package in the registry that the user's npm is configured for."""
 
     spec: str
     packages: tuple[Package, ...]
@@ -87,7 +87,7 @@ class Npm:
         return f"npm pack {self.spec}"
 
     def download(self, package: Package, output: Path, web: Web) -> None:
-        """Runs `npm pack`, which writes an archive into the current folder and runs nothing of what is in it."""
+        """Runs `npm pack`, which writes the archive without running any of its scripts."""
         npm = shutil.which("npm")
         if npm is None:
             raise MirrorError("npm is not installed")
@@ -108,7 +108,7 @@ class Npm:
                 status = process.wait(self.seconds)
             except subprocess.TimeoutExpired:
                 raise MirrorError(f"too slow, not done after {self.seconds:g} s") from None
-            finally:  # npm and what it started
+            finally:  # end npm and its child processes
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -118,6 +118,6 @@ class Npm:
 
 
 def _complaint(log: str) -> str:
-    """The line of npm's log that says what is wrong: `npm error code ENOTFOUND`, else the last."""
+    """The line of npm's log with the error code, such as `npm error code ENOTFOUND`; else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return next((line for line in lines if " code " in line), lines[-1] if lines else "")

@@ -1,25 +1,25 @@
-"""What a source is made of: files as they must lie on disk, packages as they are transferred."""
+"""The parts of a source: files as stored on disk, and packages as downloaded."""
 
 import dataclasses
 from collections.abc import Mapping
 
 
 class MirrorError(Exception):
-    """A mirror will not do, or what it gave is not what was published. The message says why; the next one is asked."""
+    """A mirror failed, for the reason in the message; the next mirror is tried."""
 
 
 class ContentError(MirrorError):
-    """What a mirror gave is not what was published, or must not be unpacked: it was reached, so it is not away."""
+    """A mirror was reached, but its content is not the published one or must not be unpacked."""
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file whose content is known.
+    """A file with known size and hash.
 
     Attributes:
-        name: its path inside the folder of the source.
-        size: its bytes; where no sha256 was published, the most that it may have.
-        sha256: in hexadecimal; None where nobody published one.
+        name: path relative to the folder of the source.
+        size: size in bytes; the largest allowed size if no sha256 was published.
+        sha256: in hexadecimal; None if none was published.
     """
 
     name: str
@@ -27,10 +27,10 @@ class File:
     sha256: str | None = None
 
     def check(self, size: int, sha256: str) -> None:
-        """Refuses a content of another size or hash.
+        """Checks size and hash of received content.
 
         Raises:
-            ContentError: it is not this file.
+            ContentError: size or hash differ.
         """
         if size > self.size or (self.sha256 and size != self.size):
             raise ContentError(f"{self.name}: expected {self.size} bytes, received {size}")
@@ -40,21 +40,21 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Package(File):
-    """A file as a mirror serves it.
+    """A file as served by a mirror: an archive, a gzipped file, or the file itself.
 
     Attributes:
-        holds: name of each file that it unpacks to -> name of the member inside, "" for the one of a .gz.
-            Empty: it is stored as it comes.
+        holds: maps the name of each unpacked file to its member in the archive, "" in a .gz. If empty, the package is
+            stored as it is.
     """
 
     holds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that come out of it."""
+        """Names of the files that it provides."""
         return tuple(self.holds) or (self.name,)
 
 
 def as_package(file: File) -> Package:
-    """The file, served as it is."""
+    """The package that consists of the file itself, neither packed nor compressed."""
     return Package(file.name, file.size, file.sha256)

@@ -1,4 +1,4 @@
-"""The table of sources: what was published where, with its size and sha256."""
+"""The table of sources, with their mirrors, sizes and sha256 hashes."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ GIB = 1 << 30
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One data set.
+    """One data set, or one archive of the released code.
 
     Attributes:
-        files: what must lie in its folder.
-        mirrors: where it is to be had, in the order in which they are asked; a local folder comes before all.
-        committed: nobody published a hash: the first fetch's is recorded in a file that is committed. Otherwise hashes
-            that are missing are those of files out of a verified archive; they are recorded beside the files.
+        files: the files in its folder.
+        mirrors: the mirrors in the order in which they are tried; a local folder of the user is searched first.
+        committed: True if no hash was published; the hashes of the first fetch are then recorded in a committed file.
+            If False, files without a hash come from verified archives, and their hashes are recorded beside them.
     """
 
     files: tuple[File, ...]
@@ -25,7 +25,7 @@ class Source:
 
 
 def _plain(address: str, *packages: Package) -> Source:
-    """A source that is stored as its one server serves it."""
+    """A source with one server, whose packages are stored as they are."""
     return Source(packages, (Http(address, packages),), committed=not any(package.sha256 for package in packages))
 
 

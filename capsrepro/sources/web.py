@@ -1,4 +1,4 @@
-"""Downloads over HTTP that give up in time: on a dead host, a stall, a trickle, a wrong size."""
+"""HTTP downloads that give up early on a dead host, a stall, a low rate or a wrong size."""
 
 import dataclasses
 import threading
@@ -21,16 +21,16 @@ PIECE = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for.
+    """Timeouts, lowest rate and number of attempts of a download.
 
     Attributes:
-        connect: seconds for a connection to one address.
-        answer: seconds until the head of the answer is here: name look-up, all addresses and redirects included.
+        connect: seconds to connect to one address.
+        answer: seconds until the response headers arrive, including name look-up, all addresses and redirects.
         stall: seconds without a byte.
         window: seconds over which the rate is measured.
-        rate: bytes a second below which a server is too slow.
-        attempts: how often a file is asked for when the server is busy or breaks off.
-        pause: seconds before the second attempt, twice that before the third.
+        rate: lowest acceptable rate in bytes per second.
+        attempts: number of attempts if the server is busy or closes the connection early.
+        pause: seconds before the second attempt; twice that before the third.
     """
 
     connect: float = 5.0
@@ -43,24 +43,24 @@ class Patience:
 
 
 class PassingError(MirrorError):
-    """A fault that may be over at the next attempt."""
+    """A temporary fault; another attempt may succeed."""
 
 
 class Web:
-    """Downloads, and remembers the hosts that did not answer, so that each is waited for once."""
+    """A downloader that remembers hosts without an answer, so as not to wait for them again."""
 
     def __init__(self, patience: Patience | None = None) -> None:
-        """Takes how long to wait; None: the defaults of `Patience`."""
+        """Takes the timeouts; None: the defaults of `Patience`."""
         self.patience = patience or Patience()
         self.unreachable: dict[str, str] = {}
 
     def download(self, url: str, package: Package, output: Path) -> None:
-        """Brings `package` from `url` to `output`, going on with what an earlier attempt left in `<name>.part` beside.
+        """Downloads `package` from `url` to `output`, resuming an earlier attempt from `<name>.part` beside it.
 
-        Without a published hash nothing is gone on with: two versions might be mixed, and nobody would notice.
+        A package without a published hash is never resumed, as two versions could be mixed unnoticed.
 
         Raises:
-            MirrorError: the host is unreachable or slow, or what it serves is not the size of the package.
+            MirrorError: the host is unreachable or slow, or the content does not have the size of the package.
         """
         part = output.with_name(f"{package.name}.part")
         for attempt in range(1, self.patience.attempts + 1):
@@ -72,7 +72,7 @@ class Web:
                 if attempt == self.patience.attempts:
                     raise
                 time.sleep(self.patience.pause * attempt)
-            except OSError:  # a full disk, most likely: make room
+            except OSError:  # most likely a full disk: free the space
                 part.unlink(missing_ok=True)
                 raise
 
@@ -81,7 +81,7 @@ class Web:
         if done >= package.size:
             done = 0
         with self._open(url, done) as answer:
-            if done and answer.status_code in (206, 416):  # 416: the server's file is shorter than what we have
+            if done and answer.status_code in (206, 416):  # 416: the server's file is shorter than ours
                 if answer.headers.get("Content-Range", "") != f"bytes {done}-{package.size - 1}/{package.size}":
                     part.unlink()
                     raise PassingError(f"{package.name}: the server would not go on at byte {done}")
@@ -121,7 +121,7 @@ class Web:
             raise MirrorError(_cause(fault)) from fault
 
     def _receive(self, answer: "requests.Response", package: Package, part: Path, done: int) -> None:
-        """Appends the answer to what is `done`, watching its size and its rate."""
+        """Appends the response body to the `done` bytes in `part`, checking size and rate."""
         from tqdm import tqdm
 
         length = answer.headers.get("Content-Length", "")
@@ -149,7 +149,7 @@ class Web:
             raise PassingError(f"{package.name}: truncated, {done} of {total} bytes came")
 
     def _read(self, answer: "requests.Response", package: Package) -> bytes:
-        """The next bytes, whatever there is: `iter_content` would wait for a whole piece, however slow they come."""
+        """Reads the bytes that are available; `iter_content` would wait for a whole chunk, however slow the server."""
         import urllib3
 
         try:
@@ -162,14 +162,14 @@ class Web:
 
 
 def _within(seconds: float, call: Callable[[], Result]) -> Result:
-    """The result of `call`, or TimeoutError: a look-up of a name cannot be given a timeout of its own."""
+    """Calls `call` in a thread and raises TimeoutError if it takes longer; name look-up has no timeout of its own."""
     results: list[Result] = []
     faults: list[Exception] = []
 
     def work() -> None:
         try:
             results.append(call())
-        except Exception as fault:  # noqa: BLE001  raised again below, in the thread that waits
+        except Exception as fault:  # noqa: BLE001  raised again below, in the waiting thread
             faults.append(fault)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -183,6 +183,6 @@ def _within(seconds: float, call: Callable[[], Result]) -> Result:
 
 
 def _cause(fault: Exception) -> str:
-    """The innermost reason of a fault, in one line and without the addresses of objects."""
+    """The innermost reason of a fault, on one line and without object addresses."""
     inner = getattr(fault.args[0], "reason", fault) if fault.args else fault
     return " ".join(str(inner).rsplit(">: ", 1)[-1].rsplit("): ", 1)[-1].split()) or type(fault).__name__

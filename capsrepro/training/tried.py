@@ -54,7 +54,7 @@ def _append(where: RunPaths, run: RunConfig, seconds: float, message: str) -> No
         message,
     )
     path = where.tried
-    with files.alone(path.parent):
+    with files.exclusive(path.parent):
         text = path.read_text(encoding="utf-8") if path.exists() else _lines([COLUMNS])
         files.write_text(path, text + _lines([line]))
 

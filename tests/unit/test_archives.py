@@ -101,7 +101,7 @@ def test_unpack_stores_a_package_that_holds_nothing_as_it_is(tmp_path):
         ("evil", tarfile.CHRTYPE, {"devmajor": 1, "devminor": 3}, "link or a device"),
         ("evil", tarfile.BLKTYPE, {"devmajor": 8}, "link or a device"),
         ("evil", tarfile.FIFOTYPE, {}, "link or a device"),
-        ("evil", tarfile.REGTYPE, {"size": archives.ROOM + 10_000}, "declares"),
+        ("evil", tarfile.REGTYPE, {"size": archives.EXTRA_BYTES + 10_000}, "declares"),
     ],
 )
 def test_unpack_refuses_a_tar_archive_with_a_hostile_member(tmp_path, name, kind, fields, message):
@@ -109,7 +109,7 @@ def test_unpack_refuses_a_tar_archive_with_a_hostile_member(tmp_path, name, kind
 
 
 def test_unpack_adds_up_what_members_declare(tmp_path):
-    half = ("filler", tarfile.REGTYPE, {"size": archives.ROOM * 2 // 3})
+    half = ("filler", tarfile.REGTYPE, {"size": archives.EXTRA_BYTES * 2 // 3})
     refused(tar(tmp_path / "x.tar.gz", half, half), tmp_path, "declares")
 
 
@@ -272,7 +272,7 @@ def test_unpack_all_refuses_an_archive_whose_later_members_cannot_be_found(tmp_p
 
 
 def test_unpack_all_reads_no_endless_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "ROOM", 20_000)
+    monkeypatch.setattr(archives, "EXTRA_BYTES", 20_000)
     path = packed(tmp_path / "x.tar.gz", ("a", CONTENT))
     archives.unpack_all(path, tmp_path / "place", 10**6)
     (tmp_path / "place" / "a").unlink()

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,16 @@ from capsrepro.network import models
 from capsrepro.network.weights import SEAL, arrays_sha256, load_weights, save_weights, weights_sha256
 from capsrepro.released import checkpoints
 from capsrepro.training import backups
-from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.arrays import HEADERS, Trap, npy, npz
+from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put
 from tests.support.commands import run_code
 from tests.support.digits import needs_tensorflow
-from tests.unit.test_bad_input_arrays import HEADERS, Trap, npy, npz
+
+pytestmark = pytest.mark.usefixtures("counted")
 
 RUN = RunConfig("mnist", "capsnet", routing=1, conv_channels=(2,), primary_types=1, dense_units=(4, 4))
 SEALED = len(SEAL) + 32  # bytes at the end of our weights files
 with_checkpoints = needs_tensorflow("read and write the released code's checkpoints")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    tell(request)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bad")
 
 
 def built(seed: int = 0) -> keras.Model:

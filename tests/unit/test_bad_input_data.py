@@ -22,8 +22,10 @@ from capsrepro.data import affnist, cifar10, mnist, smallnorb, svhn
 from capsrepro.released import records, tfrecords
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
-from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tell
+from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put
 from tests.support.digits import needs_tensorflow, philox
+
+pytestmark = pytest.mark.usefixtures("counted")
 
 GENERATOR = philox(3)
 COUNT = 3  # items in each file
@@ -33,12 +35,6 @@ with_examples = needs_tensorflow("read and write Examples in TFRecords")
 
 def noise(*shape: int) -> np.ndarray:
     return GENERATOR.integers(0, 256, shape, dtype=np.uint8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    tell(request)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,11 @@ from capsrepro.report import run_records
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
-from tests.support.bad_input import REFUSED, answer, computable, frugal, often, put, tell, written
+from tests.support.bad_input import REFUSED, answer, computable, frugal, often, put, written
+
+pytestmark = pytest.mark.usefixtures("counted")
 
 DEEP = 100_000  # brackets
-
-
-@pytest.fixture(scope="module", autouse=True)
-def counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    tell(request)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bad")
 
 
 def to_json(tree: Any) -> str:

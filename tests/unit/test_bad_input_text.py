@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,9 @@ from capsrepro.evidence import paper
 from capsrepro.figures import charts
 from capsrepro.report import run_records
 from tests.support import ROOT
-from tests.support.bad_input import REFUSED, TREES, answer, computable, damaged, frugal, often, put, tell, written
+from tests.support.bad_input import REFUSED, TREES, answer, computable, damaged, frugal, often, put, written
 
-
-@pytest.fixture(scope="module", autouse=True)
-def counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    tell(request)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bad")
+pytestmark = pytest.mark.usefixtures("counted")
 
 
 # params.yaml

@@ -87,7 +87,7 @@ def test_a_command_without_its_backend_says_so_in_one_line() -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert "tensorflow" in line
-    assert line.endswith("; install it, or set KERAS_BACKEND to one that is installed if this command knows others")
+    assert line.endswith("; install it, or set KERAS_BACKEND to one that is installed")
 
 
 def test_a_command_on_a_full_disk_says_so_in_one_line(tmp_path: Path) -> None:

@@ -24,9 +24,11 @@ from capsrepro.network import models
 from capsrepro.network.weights import save_weights
 from capsrepro.training.loop import train
 from experiments import predict
-from tests.support.bad_input import REFUSED, answer, damaged, often, put, tell
+from tests.support.bad_input import REFUSED, answer, damaged, often, put
 from tests.support.commands import run_module
 from tests.support.digits import PACKED, Digits, idx, philox
+
+pytestmark = pytest.mark.usefixtures("counted")
 
 RUN = "mnist-capsnet-r3-recon"
 WHERE = paths.RunPaths("quick", RUN, 0)
@@ -45,12 +47,6 @@ PARAMS = {
     },
     "scale_settings": {"quick": dict.fromkeys((RUN, "plain", "pairs"), SCALE)},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def counted(request: pytest.FixtureRequest):
-    yield
-    tell(request)
 
 
 @pytest.fixture(scope="module")

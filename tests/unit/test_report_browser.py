@@ -10,7 +10,6 @@ import http.server
 import os
 import re
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from capsrepro import report
 from capsrepro.core import params
 from tests.support import ROOT
 from tests.support.archives import png
+from tests.support.loopback import Server, serving
 
 pytestmark = pytest.mark.browser
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -78,14 +78,13 @@ def page(driver, folder):
             asked.append(self.path)
 
     handler = functools.partial(Handler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = Server(handler)
+    with serving(server):
         driver.get_log("browser"), driver.get_log("performance")
-        driver.get(f"http://127.0.0.1:{server.server_port}/report.html")
+        driver.get(f"{server.address}report.html")
         driver.asked = asked
         yield driver
         driver.get("about:blank")
-        server.shutdown()
 
 
 def texts(page, selector):

@@ -258,7 +258,7 @@ def test_a_hash_that_nobody_published_is_recorded_once_and_verified_ever_after(t
 def test_hashes_of_two_sources_recorded_at_once_are_both_kept(tmp_path):
     lock = tmp_path / "lock.json"
     with ThreadPoolExecutor() as pool:
-        with files.alone(tmp_path):  # another fetch has read the file and is about to write it
+        with files.exclusive(tmp_path):  # another fetch has read the file and is about to write it
             record = Hashes(committed(TARRED), tmp_path / "toy", lock)
             adding = pool.submit(record.add, {"toy.tar.gz": "1"})
             with pytest.raises(TimeoutError):

@@ -1,0 +1,115 @@
+"""The answer of a network on each test image, kept so that counts can be checked and runs compared image by image."""
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from capsrepro.core import files
+from capsrepro.core.errors import Error
+
+LENGTHS_OF = 10_000  # only sets of exactly so many examples keep their class scores: MNIST's test set and samples as large
+MOST_BYTES = 64 << 20  # of all arrays of a file unpacked; MultiMNIST's 10 million pairs take 40 MB
+_REMEDY = "run `dvc repro` to write it anew"
+_HALF = float(np.finfo(np.float16).max)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Answers and labels of N examples in the order of the test set; of pairs both digits, the lower first."""
+
+    predicted: np.ndarray  # uint8 (N,); pairs: (N, 2)
+    labels: np.ndarray  # uint8, the same shape
+    lengths: np.ndarray | None = None  # float16 (N, C): the class scores; None: not kept
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each example was classified rightly, of pairs both digits: bool `(N,)`."""
+        found: np.ndarray = (self.predicted == self.labels).reshape(len(self.labels), -1).all(axis=1)
+        return found
+
+
+def wrong(predictions: Predictions) -> int:
+    """How many examples were not classified rightly."""
+    return int(len(predictions.labels) - predictions.right.sum())
+
+
+def write(path: Path, predicted: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+    """Writes the answers of a network, whole or not at all; equal answers give equal bytes.
+
+    Args:
+        path: an .npz file.
+        predicted: classes, whole numbers `(N, T)`: T digits an example in any order; `(N,)` will do for one.
+        labels: the same of the labels.
+        scores: of each class, float `(N, C)`; kept in half precision where N is `LENGTHS_OF`.
+
+    Raises:
+        ValueError: the arrays do not go together.
+    """
+    arrays = {"predicted": _classes(predicted), "labels": _classes(labels)}
+    if len(scores) != len(arrays["labels"]) or arrays["predicted"].shape != arrays["labels"].shape:
+        shapes = [np.shape(array) for array in (predicted, labels, scores)]
+        raise ValueError(f"expected as many answers as labels and scores, received the shapes {shapes}")
+    if len(scores) == LENGTHS_OF:
+        arrays["lengths"] = np.clip(scores, -_HALF, _HALF).astype(np.float16)
+    with files.replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def read(path: Path) -> Predictions:
+    """Reads what `write` wrote, in no more memory than `MOST_BYTES` whatever the file claims.
+
+    Raises:
+        Error: the file is missing, is damaged, or has other arrays, types or shapes.
+    """
+    try:
+        arrays = _arrays(path)
+    except Exception as fault:  # zipfile and NumPy raise almost anything
+        raise Error(f"{path}: not readable ({' '.join(str(fault).split())}); {_REMEDY}") from fault
+    received = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+    labels = arrays.get("labels", np.empty(()))
+    shape = labels.shape
+    fits = len(shape) in (1, 2) and shape[0] > 0 and shape[1:] in ((), (2,))
+    expected = {name: ("uint8", shape) for name in ("predicted", "labels")}
+    if fits and shape[0] == LENGTHS_OF:
+        classes = arrays.get("lengths", np.empty((0, 1))).shape[1:]
+        expected["lengths"] = ("float16", (LENGTHS_OF, *classes))
+        fits = len(classes) == 1
+    if not fits or received != expected:
+        kinds = "predicted and labels uint8 (N,) or (N, 2), lengths float16 (N, C) if N is 10,000"
+        raise Error(f"{path}: expected {kinds}, received {received}; {_REMEDY}")
+    return Predictions(arrays["predicted"], labels, arrays.get("lengths"))
+
+
+def _classes(classes: np.ndarray) -> np.ndarray:
+    """As they are stored: uint8 `(N,)`, or `(N, 2)` with the lower first."""
+    ordered = np.sort(np.asarray(classes).reshape(len(classes), -1), axis=1)
+    if ordered.size and not 0 <= ordered.min() <= ordered.max() <= 255:
+        raise ValueError(f"expected classes from 0 to 255, received {ordered.min()} to {ordered.max()}")
+    stored: np.ndarray = (ordered[:, 0] if ordered.shape[1] == 1 else ordered).astype(np.uint8)
+    return stored
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if (size := sum(member.file_size for member in members)) > MOST_BYTES:
+            raise ValueError(f"its members claim to hold {size} bytes, at most {MOST_BYTES} are read")
+        found = {}
+        for member in members:
+            with archive.open(member) as file:  # read() without a size would unpack whatever is there
+                found[member.filename.removesuffix(".npy")] = _array(file.read(member.file_size))
+        return found
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array that the bytes of a .npy file hold; they, not what their header claims, are all the memory it takes."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of another version of NumPy's format")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    if by_columns and len(shape) > 1:
+        raise ValueError("an array in the order of columns")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
