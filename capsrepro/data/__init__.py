@@ -1,1 +1,1 @@
-"""The data sets, a module each, and what they have in common: `batches`."""
+"""The data sets, one module each; `batches` has their common interface, `loading` loads any of them."""

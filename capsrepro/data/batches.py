@@ -1,6 +1,7 @@
-"""What a data set is, and `batch(step)`: a pure function of (seed, step).
+"""The interface of data sets, and the stream of training batches.
 
-A resumed run therefore sees exactly the batches that the uninterrupted one would have seen, on any number of workers.
+A batch is a pure function of (seed, step). A resumed run therefore gets the same batches as an uninterrupted one, with
+any number of workers.
 """
 
 from typing import NamedTuple, Protocol
@@ -12,41 +13,41 @@ from capsrepro.data import hashing
 Images = np.ndarray
 Labels = np.ndarray
 
-_DISTORTION = 1  # what a generator is for; 0 was the order of a pass
+_DISTORTION = 1  # the purpose of a generator; 0 was used for the order of a pass
 
 
 class Batch(NamedTuple):
-    """Examples side by side. T is the number of digits in an image: one, and two in MultiMNIST."""
+    """A batch of B examples. T is the number of digits in an image: one, or two in MultiMNIST."""
 
     images: Images  # (B, H, W, D) float32, in [0, 1] or standardised
     labels: Labels  # (B, T) int32
-    targets: Images  # (B, T, H, W, D) float32: what the decoder has to draw for each label
+    targets: Images  # (B, T, H, W, D) float32: the target of the reconstruction of each label
 
 
 class Dataset(Protocol):
-    """Examples that can be asked for by number."""
+    """Interface of a data set with access by index."""
 
     image_shape: tuple[int, int, int]  # height, width, depth
-    digits: int  # labels an image has
+    digits: int  # labels per image
     classes: int
-    name: str  # with the split, for progress and provenance
-    sha256: str  # of the bytes it was read from
+    name: str  # includes the split, for progress and provenance
+    sha256: str  # of the bytes that it was read from
 
     def __len__(self) -> int: ...
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The examples of these numbers as a test sees them."""
+        """The examples at these indices, as used in tests."""
         ...
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The examples of these numbers as training sees them; every random draw comes from `generator`."""
+        """The examples at these indices, distorted for training with random numbers from `generator` only."""
         ...
 
 
 class InMemory:
-    """Images in memory, one byte a value, one label each; a batch is made when it is asked for.
+    """Base class of data sets in memory, with one byte per value and one label per image.
 
-    A data set derives from it and says what a test and what training sees of them.
+    Subclasses implement `batch` for tests and `distorted` for training, which compute batches on demand.
     """
 
     digits = 1
@@ -62,14 +63,14 @@ class InMemory:
         return len(self.images)
 
     def _batch(self, pixels: Images, indices: np.ndarray) -> Batch:
-        """A batch that has these `pixels`, float32 `(B, H, W, D)`, both to look at and to draw."""
+        """A batch with `pixels`, float32 `(B, H, W, D)`, both as images and as reconstruction targets."""
         return Batch(pixels, self.labels[indices, None], pixels[:, None])
 
 
 class Stream:
     """The endless sequence of training batches.
 
-    One pass over the data is a permutation of it; a batch may hold the end of one pass and the start of the next, so
+    Each pass over the data is a permutation of it. A batch may span the end of one pass and the start of the next, so
     that all batches have the same size.
     """
 
@@ -86,14 +87,15 @@ class Stream:
 
 
 def generator(seed: int, purpose: int, number: int) -> np.random.Generator:
-    """A counter-based generator for one draw: `number` is the high word of Philox's counter, so draws never overlap."""
+    """A counter-based random generator; `number` is the high word of Philox's counter, so streams never overlap."""
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, number]))
 
 
 def order(seed: int, start: int, stop: int, size: int) -> np.ndarray:
-    """Which examples stand at the places `start` to `stop` of the endless sequence: int64 `(stop - start,)`.
+    """The indices of the examples at positions `start` to `stop` of the endless sequence: int64 `(stop - start,)`.
 
-    Each pass over the `size` examples is another permutation of them, held by no array: 60 million cost as much as 60.
+    Each pass is a different permutation of the `size` examples. It is never stored, so 60 million examples cost as much
+    as 60.
     """
     pieces = []
     while start < stop:
@@ -105,7 +107,7 @@ def order(seed: int, start: int, stop: int, size: int) -> np.ndarray:
 
 
 def shifted(images: Images, shifts: np.ndarray) -> Images:
-    """Moves each image by its own shift; zeros come in at the edge (as in section 5: "shifted by up to 2 pixels").
+    """Shifts each image by its own offset and fills with zeros (section 5: "shifted by up to 2 pixels").
 
     Args:
         images: `(B, H, W, D)`, any dtype.
@@ -115,18 +117,19 @@ def shifted(images: Images, shifts: np.ndarray) -> Images:
         Array of the shape and dtype of `images`.
     """
     count, height, width, depth = images.shape
-    reach = int(np.abs(shifts).max(initial=0))
-    # A moved image is cut out of the padded one as one piece of memory, whole rows that are trimmed: three times as
-    # fast as cutting out a rectangle. The piece may run on by `2 * reach` pixels: hence one more row below.
-    padded = np.zeros((count, height + 2 * reach + 1, width + 2 * reach, depth), images.dtype)
-    padded[:, reach : reach + height, reach : reach + width] = images
-    row = (width + 2 * reach) * depth
-    starts = (reach - shifts[:, 0]) * row + (reach - shifts[:, 1]) * depth
+    max_shift = int(np.abs(shifts).max(initial=0))
+    # A shifted image is cut out of the padded one as one contiguous block of whole rows, which are then trimmed. This
+    # is three times as fast as cutting out a rectangle. The block may extend `2 * max_shift` pixels beyond the last
+    # row, hence one more row of padding below.
+    padded = np.zeros((count, height + 2 * max_shift + 1, width + 2 * max_shift, depth), images.dtype)
+    padded[:, max_shift : max_shift + height, max_shift : max_shift + width] = images
+    row = (width + 2 * max_shift) * depth
+    starts = (max_shift - shifts[:, 0]) * row + (max_shift - shifts[:, 1]) * depth
     pieces = np.lib.stride_tricks.sliding_window_view(padded.reshape(count, -1), height * row, axis=1)
     moved: Images = pieces[np.arange(count), starts].reshape(count, height, -1, depth)
     return moved[:, :, :width]
 
 
 def unit(images: Images) -> Images:
-    """Bytes to float32 in [0, 1], as the released reader does: times float32(1/255)."""
+    """Converts bytes to float32 in [0, 1] by multiplying with float32(1/255), as the released reader does."""
     return images.astype(np.float32) * np.float32(1.0 / 255.0)

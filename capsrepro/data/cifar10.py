@@ -16,20 +16,20 @@ from capsrepro.data.mnist import Split
 FOLDER = "cifar-10-batches-bin"  # in the published archive
 FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 COUNTS = {"train": 50_000, "test": 10_000}
-VALIDATION = 10_000  # the first so many training images are the validation split
-SIDE = 32  # of a photograph
-CROP = 24  # what the network sees of it (section 7)
+VALIDATION = 10_000  # images in the validation split, the first training images
+SIDE = 32  # pixels of a photograph
+CROP = 24  # pixels of the crop that the network sees (section 7)
 _REMEDY = "delete it and run `python -m experiments.fetch cifar10`"
 
 
 class Cifar10(InMemory):
-    """Photographs, uint8 `(N, 32, 32, 3)`; a batch holds their standardised crops, float32 `(B, 24, 24, 3)`."""
+    """CIFAR-10 in memory, uint8 `(N, 32, 32, 3)`; batches hold standardised crops, float32 `(B, 24, 24, 3)`."""
 
     image_shape = (CROP, CROP, 3)
     classes = 10
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The middle of each photograph."""
+        """The central crop of each photograph."""
         return self._batch(standardised(cropped(self.images[indices], CROP).astype(np.float32)), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
@@ -52,11 +52,11 @@ def load(
         folder: holds `cifar-10-batches-bin` as unpacked, or is that folder itself.
         split: `train` or `test`.
         validate: take both splits from the training files: train is images 10,000-49,999, test is 0-9,999.
-        examples: only the first so many of the split.
-        sha256: what the files' content is known by, for provenance.
+        examples: number of examples to take from the start of the split; None: all.
+        sha256: hash of the files, for the provenance.
 
     Returns:
-        The split: uint8 `(N, 32, 32, 3)`, N being 50,000 or 10,000, and 40,000 or 10,000 with `validate`.
+        The split: uint8 `(N, 32, 32, 3)`. N is 50,000 or 10,000; with `validate` it is 40,000 or 10,000.
 
     Raises:
         Error: a file is missing, has a wrong length or a label over 9.
@@ -76,9 +76,9 @@ def load(
 
 
 def read_binary(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a binary batch that must hold exactly `count` records.
+    """Reads a binary batch file with exactly `count` records.
 
-    A record is a label byte, then the red, the green and the blue values, each row by row.
+    A record is a label byte, followed by the red, green and blue planes, each row by row.
 
     Returns:
         Images, uint8 `(count, 32, 32, 3)`, and labels, uint8 `(count,)`.

@@ -1,6 +1,7 @@
-"""How training images are cropped, flipped and lit, and how all are standardised: whole batches, one draw an image.
+"""Crops, flips, brightness and contrast for training, and standardisation, on whole batches.
 
-The released code uses these for CIFAR-10 and smallNORB. Lighting is in byte units (pixels 0-255) and does not clip.
+The released code uses these for CIFAR-10 and smallNORB. Each image has its own random values. Brightness and contrast
+work on pixels in 0-255 and do not clip.
 """
 
 import math
@@ -9,8 +10,8 @@ import numpy as np
 
 from capsrepro.data.batches import Images
 
-BRIGHTNESS = 63.0  # training adds up to so much to an image, or takes it away
-CONTRAST = (0.2, 1.8)  # training multiplies the contrast of an image by a factor from this range
+BRIGHTNESS = 63.0  # largest change of brightness in training, either way
+CONTRAST = (0.2, 1.8)  # range of the contrast factor in training
 
 
 def cropped(images: Images, size: int, places: np.ndarray | None = None) -> Images:
@@ -18,11 +19,11 @@ def cropped(images: Images, size: int, places: np.ndarray | None = None) -> Imag
 
     Args:
         images: `(B, H, W, D)`, any dtype.
-        size: the square's side in pixels, at most H and W.
-        places: int `(B, 2)`, each square's first row and column, 0 to H - size and 0 to W - size; None: the centre.
+        size: side of the square in pixels, at most H and W.
+        places: int `(B, 2)`, first row and column of each square, 0 to H - size and 0 to W - size; None: the centre.
 
     Returns:
-        `(B, size, size, D)` of the dtype of `images`; a view where it is the centre.
+        `(B, size, size, D)` of the dtype of `images`; a view if `places` is None.
     """
     count, height, width, depth = images.shape
     if places is None:
@@ -34,23 +35,23 @@ def cropped(images: Images, size: int, places: np.ndarray | None = None) -> Imag
 
 
 def flipped(images: Images, flips: np.ndarray) -> Images:
-    """Mirrors those images left to right for which `flips`, bool `(B,)`, is true; `images` are `(B, H, W, D)`."""
+    """Flips images `(B, H, W, D)` left to right where `flips`, bool `(B,)`, is true."""
     mirrored = images.copy()
     mirrored[flips] = images[flips, :, ::-1]
     return mirrored
 
 
 def brightness(images: Images, deltas: np.ndarray) -> Images:
-    """Adds to each float32 image `(B, H, W, D)` its own number of `deltas` `(B,)`.
+    """Adds its own offset of `deltas` `(B,)` to each float32 image `(B, H, W, D)`.
 
-    Where standardisation follows, it takes this out again; it is here because the released code does it.
+    A following standardisation cancels this; it is here because the released code does it.
     """
     changed: Images = images + _per_image(deltas)
     return changed
 
 
 def contrast(images: Images, factors: np.ndarray) -> Images:
-    """Scales each float32 image `(B, H, W, D)` by its own number of `factors` `(B,)` about the mean of each channel."""
+    """Scales each float32 image `(B, H, W, D)` by its own factor of `factors` `(B,)` about the mean of each channel."""
     rows = images.mean(axis=1, keepdims=True)  # (B, 1, W, D); one axis at a time is ten times as fast as both at once
     means = rows.mean(axis=2, keepdims=True)  # (B, 1, 1, D)
     changed: Images = (images - means) * _per_image(factors) + means
@@ -58,14 +59,14 @@ def contrast(images: Images, factors: np.ndarray) -> Images:
 
 
 def standardised(images: Images) -> Images:
-    """Gives each image mean zero and variance one, over all its pixels and channels together.
+    """Scales each image to mean zero and variance one, over all its pixels and channels.
 
     Args:
         images: float32 `(B, H, W, D)`.
 
     Returns:
-        float32 of that shape: (x - mean) / max(deviation, 1 / sqrt(n)) with n = H W D. The bound keeps an image of one
-        colour finite: it becomes zero.
+        float32 of the same shape: (x - mean) / max(deviation, 1 / sqrt(n)) with n = H W D. The lower bound keeps images
+        of a single colour finite: they become zero.
     """
     smallest = 1.0 / math.sqrt(math.prod(images.shape[1:]))
     centred = images - images.mean(axis=(1, 2, 3), keepdims=True)

@@ -1,4 +1,4 @@
-"""From a run's settings to its data set, verified."""
+"""Loads and verifies the data set of a run."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,13 +13,13 @@ Split = Literal["train", "stop", "test"]
 
 
 def load(run: RunConfig, split: Split, folder: Path, scale: str) -> Dataset:
-    """The split of a run's data set, its files verified.
+    """Loads a split of a run's data set and verifies its files.
 
     Args:
-        run: its settings: which data set, how it is distorted, how much of it.
-        split: `train` or `test`; affNIST also has `stop`, which its training is stopped by.
-        folder: where `experiments.fetch` put the data sets.
-        scale: whose built files are read, where the data set has any.
+        run: settings of the run: data set, distortion, number of examples.
+        split: `train` or `test`; affNIST also has `stop`, whose accuracy ends its training.
+        folder: the folder that `experiments.fetch` downloads to.
+        scale: the scale whose built files are read, if the data set has any.
 
     Raises:
         Error: a file is missing or is not the published one, or the data set has no such split.
@@ -27,7 +27,7 @@ def load(run: RunConfig, split: Split, folder: Path, scale: str) -> Dataset:
     examples = run.train_examples if split == "train" else None
     if run.data == "affnist":
         published = split == "test" and (folder / "affnist").is_dir()
-        sha256 = sources.data_sha256("affnist" if published else "mnist", folder)  # before a reader trusts the bytes
+        sha256 = sources.data_sha256("affnist" if published else "mnist", folder)  # verify before parsing
         built = folder / "built" / scale
         return affnist.load(folder, split, built=built, validate=run.validate, examples=examples, sha256=sha256)
     if split == "stop":

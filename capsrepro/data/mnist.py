@@ -19,12 +19,12 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 COUNTS = {"train": 60_000, "test": 10_000}
-VALIDATION = 10_000  # the first so many training images are the validation split
+VALIDATION = 10_000  # images in the validation split, the first training images
 _REMEDY = "delete it and run `python -m experiments.fetch mnist`"
 
 
 class Mnist(InMemory):
-    """Digits."""
+    """MNIST digits, or digits in MNIST's format, in memory."""
 
     classes = 10
 
@@ -35,19 +35,20 @@ class Mnist(InMemory):
         self.image_shape: tuple[int, int, int] = images.shape[1:]
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The digits as they are."""
+        """The digits without distortion."""
         return self._batch(unit(self.images[indices]), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The digits, each moved by up to `shift` pixels each way; what is to be drawn moves with it."""
+        """The digits, each shifted by up to `shift` pixels in each direction, together with its target."""
         shifts = generator.integers(-self.shift, self.shift, size=(len(indices), 2), endpoint=True)
         return self._batch(unit(shifted(self.images[indices], shifts)), indices)
 
 
 class EveryShift(Mnist):
-    """MNIST with every digit at every shift, as the released code has it on disk; nothing is drawn in training.
+    """MNIST with every digit at every shift, like the released code's records; training adds no random shifts.
 
-    The released reader shuffles 5,000 of them at a time, in which a digit's copies are neighbours; here all are.
+    The released reader shuffles within a buffer of 5,000 records, in which the copies of a digit are close together;
+    here all are shuffled.
     """
 
     @classmethod
@@ -64,13 +65,13 @@ class EveryShift(Mnist):
         return super().__len__() * self._side**2
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """Image i is digit i // 25, at the shift i % 25 of those in order, row shift outer."""
+        """Image i is digit i // 25 with shift number i % 25; shifts are ordered by rows, then columns."""
         digits, places = np.divmod(indices, self._side**2)
         shifts = np.stack(np.divmod(places, self._side), axis=-1) - self.shift  # (B, 2)
         return self._batch(unit(shifted(self.images[digits], shifts)), digits)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same: an image of the list has its shift already."""
+        """The same as `batch`, since the images are already shifted."""
         return self.batch(indices)
 
 
@@ -83,15 +84,15 @@ def load(
         folder: holds the files named in `FILES`.
         split: `train` or `test`.
         validate: take both splits from the training files: train is images 10,000-59,999, test is 0-9,999.
-        shift: how far training moves the digits, in pixels.
-        examples: only the first so many of the split.
-        sha256: what the files' content is known by, for provenance.
+        shift: largest shift of a digit in training, in pixels.
+        examples: number of examples to take from the start of the split; None: all.
+        sha256: hash of the files, for the provenance.
 
     Returns:
-        The split: uint8 `(N, 28, 28, 1)`, N being 60,000 or 10,000, and 50,000 or 10,000 with `validate`.
+        The split: uint8 `(N, 28, 28, 1)`. N is 60,000 or 10,000; with `validate` it is 50,000 or 10,000.
 
     Raises:
-        Error: a file is missing, has a wrong magic number or count, is short or has bytes left over.
+        Error: a file is missing, has a wrong magic number or count, or is too short or too long.
     """
     source: Split = "train" if validate else split
     names = FILES[source]
@@ -107,16 +108,16 @@ def load(
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads an IDX file of unsigned bytes that must hold exactly `shape`.
+    """Reads an IDX file of unsigned bytes that must have exactly this shape.
 
     The format: two zero bytes, the element type (8: unsigned byte), the number of dimensions, the sizes as big-endian
-    32-bit numbers, then the data.
+    32-bit integers, then the data.
 
     Returns:
         uint8 of `shape`, read-only.
 
     Raises:
-        Error: the file is missing, or its magic number, its sizes or its length are not those of `shape`.
+        Error: the file is missing, or its magic number, sizes or length do not match `shape`.
     """
     header = 4 + 4 * len(shape)
     expected = header + int(np.prod(shape))

@@ -1,8 +1,8 @@
-"""MultiMNIST: two MNIST digits of different classes on top of each other, 60 million pairs to train and 10 to test.
+"""MultiMNIST: 60 million training and 10 million test pairs of overlapping MNIST digits of different classes.
 
-Section 6 of the paper: each digit is overlaid with 1,000 others of its split, each of the two shifted by up to 4 pixels
-each way, on 36x36 pixels. Here it is an index: pair number i is a pure function of (split, seed, i), and its pixels are
-made when a batch asks. The digits are those of `mnist`, with their source and licence.
+Section 6 of the paper: each digit is overlaid with 1,000 others of its split on 36x36 pixels, and each of the two is
+shifted by up to 4 pixels in each direction. Here pair i is a pure function of (split, seed, i), and its pixels are
+computed on demand. For the source and licence of the digits see `mnist`.
 """
 
 from pathlib import Path
@@ -17,24 +17,24 @@ from capsrepro.data.batches import Batch, Images, shifted, unit
 
 BaseShift = Literal["per_pair", "per_image"]
 
-PAIRS = 1000  # pairs of a digit, as in the paper
-_WORDS = 3  # a pair has: for the partner, for either shift
+PAIRS = 1000  # pairs per base digit, as in the paper
+_WORDS = 3  # random words per pair: one for the partner, one for each of the two shifts
 
 
 class Pairs(NamedTuple):
-    """What pairs are made of. Shifts are rows down and columns to the right, in pixels."""
+    """Digits and shifts of pairs. Shifts are rows down and columns to the right, in pixels."""
 
-    base: np.ndarray  # (B,) int64: which digit of the split is below, the first label
-    top: np.ndarray  # (B,) int64: which digit, of another class, is on top
+    base: np.ndarray  # (B,) int64: index of the lower digit in the split; it has the first label
+    top: np.ndarray  # (B,) int64: index of the upper digit, which is of another class
     base_shift: np.ndarray  # (B, 2) int64
     top_shift: np.ndarray  # (B, 2) int64
 
 
 class MultiMnist:
-    """Pairs of digits, made when they are asked for: memory holds the digits, however many the pairs.
+    """Pairs of digits, computed on demand; memory holds only the digits, however many pairs there are.
 
-    Training passes over the pairs in a shuffled order (`batches.order`); nothing else is drawn in training, since the
-    shifts and the partner belong to a pair. So `batch` and `distorted` are the same.
+    Partner and shifts are fixed for each pair, so training only shuffles the pairs (`batches.order`), and `distorted`
+    equals `batch`.
     """
 
     digits = 2
@@ -59,19 +59,18 @@ class MultiMnist:
         Args:
             images: uint8 `(N, 28, 28, 1)`.
             labels: integers `(N,)` in 0-9.
-            name: with the split; another name is another set of pairs.
-            sha256: what the digits' files are known by, for provenance.
-            seed: another seed is another set of pairs.
-            shift: how far a digit is moved each way at most: 4 pixels in the paper, 6 in the released code's README.
-            pad: pixels around the digit on either side; of one that is moved further, the part outside is lost.
+            name: name of the data set, including the split; the pairs depend on it.
+            sha256: hash of the digits' files, for the provenance.
+            seed: seed of the pairs.
+            shift: largest shift of a digit in each direction: 4 pixels in the paper, 6 in the released code's README.
+            pad: pixels of padding on each side of a digit; larger shifts lose the part outside.
             base_shift: `per_pair`, or `per_image`: all pairs of a base digit share its shift, as in the released code.
-            pairs: how many pairs each digit is the base of.
-            nested: number the pairs round by round: one of each of the N digits, then a second of each; pair i has the
-                base i % N, so that the pairs of a smaller set are the first of a larger one's. Otherwise digit by
-                digit: pair i has the base i // pairs, as in the released code's records.
+            pairs: number of pairs for each base digit.
+            nested: True: pair i has the base i % N, so that a smaller set is the start of a larger one. False: pair i
+                has the base i // pairs, as in the released code's records.
 
         Raises:
-            Error: all digits are of one class, so that none has a partner.
+            Error: all digits are of one class, so that no partner exists.
         """
         self.images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         self.labels = labels.astype(np.int32)
@@ -80,7 +79,7 @@ class MultiMnist:
         self.image_shape: tuple[int, int, int] = self.images.shape[1:]
         self._by_class = np.argsort(self.labels, kind="stable")
         self._counts = np.bincount(self.labels, minlength=self.classes)
-        self._starts = np.cumsum(self._counts) - self._counts  # of each class in `_by_class`
+        self._starts = np.cumsum(self._counts) - self._counts  # start of each class in `_by_class`
         if self._counts.max(initial=0) == len(labels):
             raise Error(
                 f"{name}: expected digits of two classes or more, received {len(labels)} of one; take more digits"
@@ -90,15 +89,15 @@ class MultiMnist:
         return len(self.images) * self.pairs_per_digit
 
     def pairs(self, numbers: np.ndarray | int) -> Pairs:
-        """The pairs of these numbers, each in 0 to len - 1: a number's pair is the same whatever else is asked for.
+        """The pairs with these numbers, each in 0 to len - 1; a pair does not depend on the other numbers.
 
-        The partner is uniform over all digits of the other classes, each shift over its (2 * shift + 1)^2 values.
+        The partner is uniform over all digits of the other classes, and each shift over its (2 * shift + 1)^2 values.
         """
         base = np.asarray(numbers) % len(self.labels) if self.nested else np.asarray(numbers) // self.pairs_per_digit
         words = hashing.words(("multimnist", self.name, self.seed), numbers, _WORDS)
         label = self.labels[base]
         place = hashing.below(words[..., 0], len(self.labels) - self._counts[label])
-        place += self._counts[label] * (place >= self._starts[label])  # steps over the base's own class
+        place += self._counts[label] * (place >= self._starts[label])  # skips the base's own class
         base_word = words[..., 1]
         if self.base_shift == "per_image":
             base_word = hashing.words(("multimnist base shift", self.name, self.seed), base, 1)[..., 0]
@@ -109,10 +108,10 @@ class MultiMnist:
         return np.stack(np.divmod(hashing.below(word, side * side), side), axis=-1) - self.shift
 
     def rendered(self, numbers: np.ndarray) -> tuple[Images, Images, Images, np.ndarray]:
-        """The pixels of these pairs.
+        """Renders the pairs with these numbers.
 
         Returns:
-            Merged image min(255, first + second), base digit and partner, uint8 `(B, H, W, 1)` each, and the two
+            Merged image min(255, first + second), base digit and partner, each uint8 `(B, H, W, 1)`, and the two
             labels, int32 `(B, 2)`.
         """
         pairs = self.pairs(numbers)
@@ -122,12 +121,12 @@ class MultiMnist:
         return merged, first, second, self.labels[np.stack([pairs.base, pairs.top], axis=-1)]
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The pairs as they are; what is to be drawn is the base digit, then its partner."""
+        """The pairs with these indices; the targets are the base digit, then its partner."""
         merged, first, second, labels = self.rendered(indices)
         return Batch(unit(merged), labels, unit(np.stack([first, second], axis=1)))
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same: a pair has its shifts already."""
+        """The same as `batch`, since the shifts of a pair are fixed."""
         return self.batch(indices)
 
 
@@ -143,21 +142,21 @@ def load(
     sha256: str = "",
     seed: int = 0,
 ) -> MultiMnist:
-    """Pairs of the digits of one MNIST split.
+    """Loads the digits of one MNIST split and pairs them.
 
-    Test pairs are nested, so that results on 10,000 and on 100,000 pairs share the first 10,000. Training pairs stay
-    numbered digit by digit: the published weights were trained on these pairs.
+    Test pairs are nested, so that tests on 10,000 and on 100,000 pairs share the first 10,000. Training pairs are
+    numbered digit by digit, as for the training of the published weights.
 
     Args:
         folder: holds MNIST's files, see `mnist.load`.
-        split: `train` or `test`: pairs never mix digits of the two.
-        shift: see `MultiMnist`, as are `base_shift`, `pairs` and `seed`.
-        base_shift: `per_pair` or `per_image`.
-        pairs: how many pairs each digit is the base of: 60 million and 10 million pairs at the paper's 1,000.
+        split: `train` or `test`; no pair mixes digits of both.
+        shift: see `MultiMnist`.
+        base_shift: `per_pair` or `per_image`, see `MultiMnist`.
+        pairs: number of pairs for each base digit; the paper's 1,000 make 60 million and 10 million pairs.
         validate: see `mnist.load`.
-        examples: only the first so many digits, as base and as partner.
-        sha256: what MNIST's files are known by, for provenance.
-        seed: of the pairs; not of the training.
+        examples: number of digits to take from the start of the split, for base and partner; None: all.
+        sha256: hash of MNIST's files, for the provenance.
+        seed: seed of the pairs, independent of the training's.
 
     Raises:
         Error: a file is missing or is not the published one, or the first `examples` digits are all of one class.
@@ -177,7 +176,7 @@ def load(
 
 
 def index(dataset: MultiMnist) -> dict[str, np.ndarray]:
-    """All pairs of a small data set as arrays, to be stored.
+    """All pairs of a small data set, as arrays for storage.
 
     Returns:
         `base` and `top` int32 `(N,)`, `base_shift` and `top_shift` int8 `(N, 2)`, `labels` uint8 `(N, 2)`.
@@ -194,6 +193,6 @@ def index(dataset: MultiMnist) -> dict[str, np.ndarray]:
 
 
 def build_index(dataset: MultiMnist, path: Path) -> None:
-    """Writes `index(dataset)` to an uncompressed .npz file, byte for byte the same each time."""
+    """Writes `index(dataset)` atomically to an uncompressed .npz file; equal pairs give equal bytes."""
     with files.replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **index(dataset))

@@ -1,4 +1,7 @@
-"""Pictures of single digits as MNIST has them: light on dark, in a box of 20x20, its centre of mass that of 28x28."""
+"""Converts pictures of single digits to MNIST's format.
+
+MNIST's digits are light on dark, fit into 20x20 pixels, and have their centre of mass in the middle of 28x28 pixels.
+"""
 
 import gzip
 import struct
@@ -15,35 +18,35 @@ from capsrepro.data.batches import unit
 
 SIDE = 28
 SHAPE = (SIDE, SIDE, 1)
-BOX = 20  # the longer side of a digit; of MNIST's 70,000, sixteen have one of 19
-MIDDLE = 14  # the row and the column that MNIST's centres of mass lie in, give or take half a pixel
-FAINTEST = 0.1  # of the way from black to white: what stands out by less is no ink
-LARGEST = 4096  # pixels of a side of an image in an IDX file
+BOX = 20  # pixels of the longer side of a digit; sixteen of MNIST's 70,000 have 19
+MIDDLE = 14  # row and column of the centre of mass of MNIST's digits, within half a pixel
+FAINTEST = 0.1  # smallest contrast of ink, as a share of the range from black to white
+LARGEST = 4096  # largest side in pixels of an image in an IDX file
 
 _GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # Pillow knows more formats, and for some of them starts other programs
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # Pillow reads more formats, but runs other programs for some
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 
 class DigitPicture(NamedTuple):
-    """One digit as a network of MNIST takes it."""
+    """One digit in MNIST's format."""
 
-    name: str  # its file; in an IDX file with the number from zero, as in `t10k-images-idx3-ubyte[7]`
+    name: str  # its file; for IDX files with the index from zero, as in `t10k-images-idx3-ubyte[7]`
     image: np.ndarray  # (28, 28, 1) float32 in [0, 1]
-    prepared: str  # what was done to it
+    prepared: str  # the preparation steps applied
 
 
 def read(path: Path, first: int = 10) -> list[DigitPicture]:
-    """Reads a PNG or JPEG picture, or the first images of an IDX file, gzipped or not; the name does not matter.
+    """Reads a PNG or JPEG picture, or the first images of an IDX file, gzipped or not.
 
-    The turn that a camera writes into a JPEG (EXIF) is not applied.
+    The format is recognised by content, not by name. The EXIF orientation of a JPEG is not applied.
 
     Args:
         path: the file.
-        first: at most so many images of an IDX file.
+        first: largest number of images to read from an IDX file.
 
     Raises:
-        Error: it cannot be read, is none of these, is damaged or too large, or an image is blank.
+        Error: the file is not readable, has another format, is damaged or too large, or an image is blank.
     """
     try:
         with path.open("rb") as file:
@@ -59,18 +62,19 @@ def read(path: Path, first: int = 10) -> list[DigitPicture]:
 
 
 def prepare(grey: np.ndarray, name: str) -> DigitPicture:
-    """Makes of a picture what MNIST would have made of it; one that could be MNIST's stays as it is.
+    """Converts a grey picture to MNIST's format; a picture already in that format is unchanged.
 
-    The background is the median of the picture's rim. If what is darker stands out more than what is lighter, the
-    picture is inverted. Ink is what stands out, its strongest being 1; below a tenth of that it is noise. Its bounding
-    box is scaled, by the mean over areas, to a longer side of 20, and put where its centre of mass is in the middle.
+    The background is the median of the pixels on the edge. The picture is inverted if its darkest pixel differs more
+    from the background than its lightest. Ink is the difference from the background; less than a tenth of the largest
+    difference is noise. The bounding box of the ink is scaled by area averaging to a longer side of 20 pixels, its
+    maximum becomes 1, and its centre of mass is moved to the middle.
 
     Args:
         grey: float `(H, W)` in [0, 1], a digit on an even background.
-        name: for the result and for errors.
+        name: name of the picture, for the result and for errors.
 
     Raises:
-        Error: nothing stands out from the background by a tenth of the way from black to white.
+        Error: the picture is blank: no pixel differs from the background by a tenth of the range from black to white.
     """
     background = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
     inverted = background - grey.min() > grey.max() - background
@@ -85,7 +89,7 @@ def prepare(grey: np.ndarray, name: str) -> DigitPicture:
 
 
 def _is_mnist(grey: np.ndarray) -> bool:
-    """Whether size, brightness, box and centre of mass are as in each of MNIST's 70,000 digits."""
+    """Whether size, brightness, bounding box and centre of mass are within the range of MNIST's 70,000 digits."""
     if grey.shape != (SIDE, SIDE) or grey.max() < 0.99:
         return False
     height, width = _cropped(grey).shape
@@ -94,16 +98,16 @@ def _is_mnist(grey: np.ndarray) -> bool:
 
 
 def _fitted(ink: np.ndarray) -> np.ndarray:
-    """The box that holds all ink, scaled to a longer side of 20 pixels, its strongest 1."""
+    """The bounding box of the ink, scaled to a longer side of 20 pixels and a maximum of 1."""
     box = _cropped(ink)
     height, width = (max(1, round(side * BOX / max(box.shape))) for side in box.shape)
-    small = _areas(box.shape[0], height) @ box @ _areas(box.shape[1], width).T
+    small = _area_weights(box.shape[0], height) @ box @ _area_weights(box.shape[1], width).T
     fitted: np.ndarray = small / small.max()
     return fitted
 
 
 def _placed(small: np.ndarray) -> np.ndarray:
-    """28x28 with a digit in it, its centre of mass in the middle to the nearest pixel."""
+    """Places a digit on 28x28 pixels with its centre of mass in the middle, to the nearest pixel."""
     canvas = np.zeros((SIDE, SIDE))
     top, left = (
         min(max(round(MIDDLE - _centre(small, axis)), 0), SIDE - side) for axis, side in enumerate(small.shape)
@@ -124,8 +128,8 @@ def _centre(ink: np.ndarray, axis: int) -> float:
     return float(mass @ np.arange(len(mass)) / mass.sum())
 
 
-def _areas(source: int, target: int) -> np.ndarray:
-    """How much each of `source` pixels in a line counts in the mean that each of `target` is: `(target, source)`."""
+def _area_weights(source: int, target: int) -> np.ndarray:
+    """The weights of area averaging from `source` to `target` pixels along one axis: `(target, source)`."""
     edges = np.linspace(0, source, target + 1)[:, None]
     pixels = np.arange(source)
     covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
@@ -134,19 +138,19 @@ def _areas(source: int, target: int) -> np.ndarray:
 
 
 def _decoded(path: Path) -> np.ndarray:
-    """Float32 in [0, 1]: `(H, W)`, `(H, W, 3)` or, with opacity, `(H, W, 4)`."""
+    """Decodes a PNG or JPEG to float32 in [0, 1]: `(H, W)`, `(H, W, 3)` or, with opacity, `(H, W, 4)`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message="Image size")  # Pillow's, of 89 million pixels and more
+            warnings.filterwarnings("error", message="Image size")  # Pillow warns above 89 million pixels
             pixels: np.ndarray = matplotlib.image.imread(path, format="of its content")
-    except Exception as fault:  # of a damaged file Pillow raises almost anything
+    except Exception as fault:  # Pillow raises many types on damaged files
         raise Error(f"{path}: not a whole picture ({' '.join(str(fault).split())[:200]}); save it again") from fault
     return pixels if pixels.dtype == np.float32 else unit(pixels)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
-    """From colour to grey. What is transparent is white under a dark drawing and black under a light one."""
+    """Converts colour to grey; transparent parts become white behind a dark drawing and black behind a light one."""
     if pixels.ndim == 2:
         return pixels
     grey: np.ndarray = pixels[..., :3] @ _LUMA
@@ -159,7 +163,7 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def _idx(path: Path, first: int, *, packed: bool) -> list[np.ndarray]:
-    """The first images of an IDX file, uint8 `(H, W)`, read one by one so that no header can ask for much memory."""
+    """The first images of an IDX file, uint8 `(H, W)`, read one by one so that a false header cannot exhaust memory."""
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             header = file.read(16)

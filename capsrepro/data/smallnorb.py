@@ -19,29 +19,29 @@ FILES = {
     "test": tuple(f"smallnorb-5x01235x9x18x6x2x96x96-testing-{kind}.mat" for kind in ("dat", "cat")),
 }
 COUNTS = {"train": 24_300, "test": 24_300}
-SIDE = 48  # of a halved image
-CROP = 32  # what the network sees of it (section 7)
+SIDE = 48  # pixels of a halved image
+CROP = 32  # pixels of the crop that the network sees (section 7)
 MAGIC = {np.dtype("<i4"): 0x1E3D4C54, np.dtype("u1"): 0x1E3D4C55}
 _REMEDY = "delete it and run `python -m experiments.fetch smallnorb`"
 
 
 class SmallNorb(InMemory):
-    """Halved stereo pairs, left and right eye, uint8 `(N, 48, 48, 2)`; a batch holds their standardised crops.
+    """smallNORB in memory: halved stereo pairs, left and right camera, uint8 `(N, 48, 48, 2)`.
 
-    These are float32 `(B, 32, 32, 2)`.
+    Batches hold standardised crops, float32 `(B, 32, 32, 2)`.
     """
 
     image_shape = (CROP, CROP, 2)
     classes = 5
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The middle of each pair."""
+        """The central crop of each pair."""
         return self._batch(standardised(cropped(self.images[indices], CROP).astype(np.float32)), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """A random crop of each pair with random brightness and contrast, the same for both eyes.
+        """A random crop of each pair with random brightness and contrast, the same for both cameras.
 
-        As in the released code, contrast is about the means of the whole image, not of the crop.
+        As in the released code, contrast is scaled about the means of the whole image, not of the crop.
         """
         count = len(indices)
         images = self.images[indices].astype(np.float32)
@@ -57,11 +57,11 @@ def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str
     Args:
         folder: holds the files named in `FILES`.
         split: `train` or `test`; no toy is in both.
-        examples: only the first so many of the split.
-        sha256: what the files' content is known by, for provenance.
+        examples: number of examples to take from the start of the split; None: all.
+        sha256: hash of the files, for the provenance.
 
     Returns:
-        The split, halved: uint8 `(N, 48, 48, 2)`, N being 24,300 unless `examples` is smaller.
+        The split, halved: uint8 `(N, 48, 48, 2)`. N is 24,300 unless `examples` is smaller.
 
     Raises:
         Error: a file is missing, has a wrong magic number, wrong sizes or a wrong length, or a label is not 0-4.
@@ -76,24 +76,24 @@ def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str
 
 
 def halved(images: np.ndarray) -> np.ndarray:
-    """Keeps every second pixel of `images` `(N, H, W, D)`, the first included: a new array `(N, H / 2, W / 2, D)`.
+    """Keeps every second pixel of `images` `(N, H, W, D)`, starting with the first: a new `(N, H / 2, W / 2, D)` array.
 
-    This is what the released code's resizing (bilinear, TensorFlow 1's way) does at a factor of two.
+    This equals the released code's resizing (TensorFlow 1's bilinear method) by a factor of two.
     """
     return np.array(images[:, ::2, ::2], order="C")
 
 
 def read_matrix(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """Maps a NORB matrix file that must hold exactly `shape`.
+    """Maps a NORB matrix file that must have exactly this type and shape.
 
-    The format, all little-endian 32-bit numbers: the magic number of the element type, the number of dimensions, the
-    sizes (three are stored even where there are fewer dimensions), then the data.
+    The header has little-endian 32-bit numbers: the magic number of the element type, the number of dimensions, and the
+    sizes. At least three sizes are stored, even for fewer dimensions. The data follow.
 
     Returns:
-        Array of `dtype` and `shape`, read-only; it is read from the disk where it is used (a set has 448 MB).
+        Memory-mapped array of `dtype` and `shape`, read-only; a split has 448 MB.
 
     Raises:
-        Error: the file is missing, or its magic number, its sizes or its length are not those of `dtype` and `shape`.
+        Error: the file is missing, or its magic number, sizes or length do not match `dtype` and `shape`.
     """
     dimensions = len(shape)
     header = 4 * (2 + max(3, dimensions))

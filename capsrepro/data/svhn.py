@@ -3,8 +3,9 @@
 Netzer, Wang, Coates, Bissacco, Wu, Ng: "Reading digits in natural images with unsupervised feature learning", NIPS 2011
 workshop, http://ufldl.stanford.edu/housenumbers, "for non-commercial use only".
 
-The paper trains on the training split alone (section 7), so the 531,131 extra digits are not read. Neither it nor the
-released code says how pixels are prepared: they become [0, 1] and nothing is distorted, which is our choice.
+The paper trains on the training split alone (section 7), so the 531,131 extra digits are not read. Neither the paper
+nor the released code describes the preparation of the pixels. It is our choice to scale them to [0, 1] without
+distortion.
 """
 
 from pathlib import Path
@@ -22,17 +23,17 @@ _REMEDY = "delete it and run `python -m experiments.fetch svhn`"
 
 
 class Svhn(InMemory):
-    """House numbers, uint8 `(N, 32, 32, 3)`."""
+    """SVHN in memory, uint8 `(N, 32, 32, 3)`."""
 
     image_shape = (32, 32, 3)
     classes = 10
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The images as they are: float32 `(B, 32, 32, 3)` in [0, 1], both to look at and to draw."""
+        """The images without distortion, float32 `(B, 32, 32, 3)` in [0, 1]; they are also the targets."""
         return self._batch(unit(self.images[indices]), indices)
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The images as they are: nothing is drawn."""
+        """The same as `batch`: training applies no distortion."""
         return self.batch(indices)
 
 
@@ -42,14 +43,14 @@ def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str
     Args:
         folder: holds the files named in `FILES`.
         split: `train` or `test`.
-        examples: only the first so many of the split.
-        sha256: what the files' content is known by, for provenance.
+        examples: number of examples to take from the start of the split; None: all.
+        sha256: hash of the files, for the provenance.
 
     Returns:
-        The split: uint8 `(N, 32, 32, 3)`, N being 73,257 or 26,032.
+        The split: uint8 `(N, 32, 32, 3)`. N is 73,257 or 26,032.
 
     Raises:
-        Error: a file is missing, is no Matlab 5 file, holds other arrays or a label that is not 1-10.
+        Error: a file is missing, is not a Matlab 5 file, holds other arrays, or has a label that is not 1-10.
     """
     images, labels = read_matlab(folder / FILES[split], COUNTS[split])
     return Svhn(images[:examples], labels[:examples], name=f"svhn-{split}", sha256=sha256)
@@ -62,13 +63,13 @@ def read_matlab(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
         Images, uint8 `(count, 32, 32, 3)`, and labels, int32 `(count,)`, 0-9.
 
     Raises:
-        Error: the file is missing, is no Matlab 5 file, holds other arrays or a label that is not 1-10.
+        Error: the file is missing, is not a Matlab 5 file, holds other arrays, or has a label that is not 1-10.
     """
     if not path.is_file():
         raise Error(f"{path}: not readable (no such file); run `python -m experiments.fetch svhn`")
     try:
         content = matlab(path)
-    except Exception as fault:  # eight kinds were seen on damaged files, UnboundLocalError and zlib.error among them
+    except Exception as fault:  # damaged files raised eight types in tests, among them UnboundLocalError and zlib.error
         reason = " ".join(str(fault).split())
         raise Error(f"{path}: not readable as a Matlab 5 file ({reason}); {_REMEDY}") from fault
     images, labels = (np.asarray(content.get(name)) for name in "Xy")

@@ -1,7 +1,5 @@
 """Reads the paper's numbers from results/paper.csv; lists the sizes of its data sets."""
 
-import csv
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -9,8 +7,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from capsrepro.core.errors import Error
-from capsrepro.core.validation import CONFIG, validated
+from capsrepro.core.validation import CONFIG
+from capsrepro.evidence import csv_rows
 
 
 class DataSet(NamedTuple):
@@ -89,39 +87,10 @@ def read(path: Path = Path("results/paper.csv")) -> dict[str, Row]:
         Error: the file is not readable, a column is unknown or missing, a value is missing or of the wrong type, or an
             id is repeated. The message names the line and the column.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            _check_header(next(reader, []), path)
-            rows: dict[str, Row] = {}
-            for cells in reader:
-                where = f"{path}, line {reader.line_num}"
-                row = _row(cells, where)
-                if row.id in rows:
-                    raise Error(f"{where}, id: {row.id!r} stands in an earlier line too; give each row its own")
-                rows[row.id] = row
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise Error(f"{path}: not readable as CSV ({fault}); restore it with `git checkout {path}`") from fault
+    rows: dict[str, Row] = csv_rows.by_id(csv_rows.read(path, Row, _EXPECTED))
     return rows
 
 
-def _check_header(names: list[str], path: Path) -> None:
-    for name in names:
-        if name not in _COLUMNS or names.count(name) > 1:
-            raise Error(f"{path}, line 1: unknown or repeated column {name!r}; known, each once: {', '.join(_COLUMNS)}")
-    if names != list(_COLUMNS):
-        raise Error(f"{path}, line 1: received the columns {', '.join(names) or 'none'}; write {', '.join(_COLUMNS)}")
-
-
-def _row(cells: list[str], where: str) -> Row:
-    if len(cells) != len(_COLUMNS):
-        raise Error(f"{where}: expected {len(_COLUMNS)} values, received {len(cells)}; quote values that hold commas")
-    filled = {name: cell.strip() for name, cell in zip(_COLUMNS, cells, strict=True) if cell.strip()}
-    row: Row = validated(Row, filled, where, expected=_EXPECTED)
-    return row
-
-
-_COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 _EXPECTED = {
     "id": "the name of a run",
     "where": "a table or section of the paper",

@@ -36,6 +36,9 @@ class Metrics:
     steps: Count
     weights_sha256: Text
     built: Flag = False  # True: the test set was built by its published recipe, as the published files were unavailable
+    counted_in: Text = ""  # precision of the forward passes; older files lack it, see `Result.counted_precision`
+    test_sha256: Text = ""  # of the test images and labels as the network was given them
+    stop_accuracy_pct: Number | None = None  # affNIST: accuracy on expanded MNIST's test set at the end of training
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -45,6 +48,7 @@ class Provenance:
     settings: dict[str, Any]  # the run's settings at training time, as JSON values
     data_sha256: Text
     train_examples: Natural
+    steps_done: Natural | None = None  # really done, summed over the members of an ensemble
     stop_reached: Flag = True  # False: the run declares a stopping accuracy and did not reach it
     device: Text = ""
     train_seconds: Number | None = None
@@ -60,6 +64,27 @@ class Result(Metrics, Provenance):
     def name(self) -> str:
         """The stem of its files: `run-seedN`."""
         return paths.stem(self.run, self.seed)
+
+    @property
+    def steps_trained(self) -> int:
+        """The steps that one member was really trained for: fewer than its limit where a run stops early."""
+        members = self.settings.get("members")
+        return self.steps if self.steps_done is None else self.steps_done // max(1, _whole(members))
+
+    @property
+    def images_trained(self) -> int:
+        """The images that one member was shown, repeated ones counted each time."""
+        return self.steps_trained * _whole(self.settings.get("batch_size"))
+
+    @property
+    def trained_precision(self) -> str:
+        """The precision of the training, `float32` or `mixed_bfloat16`."""
+        return str(self.settings.get("precision", "float32"))
+
+    @property
+    def counted_precision(self) -> str:
+        """The precision of the evaluation; before metrics named it, that of the training."""
+        return self.counted_in or self.trained_precision
 
 
 class Score(Protocol):
@@ -161,3 +186,7 @@ def _read(path: Path, scale: str) -> Result:
         counted = f"{result.wrong} of {result.examples} wrong"
         raise Error(f"{path}, test_error_pct: {result.test_error_pct} is not {counted}; {REMEDY}")
     return result
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0

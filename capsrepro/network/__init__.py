@@ -1,1 +1,1 @@
-"""The networks of the paper: routing, layers, losses, weights, evaluation. Written once in Keras 3."""
+"""The networks of the paper in Keras 3, for any backend: routing, layers, losses, weights, evaluation."""

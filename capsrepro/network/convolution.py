@@ -1,24 +1,26 @@
-"""A strided convolution of many channels at a quarter of the work: polyphase and DFT, in `keras.ops` alone.
+"""Fast strided convolution for many channels, by polyphase decomposition and DFT, in `keras.ops` alone.
 
-A convolution of stride s is the sum of s*s convolutions of stride 1, over every s-th row and column (its phases), and
-in a discrete Fourier transform as long as a phase each of them is a product. The phases are just more input channels:
-what is left is one matrix product over channels for each frequency, and constant matrices before and after. For MNIST
-(20x20 to 6x6, kernel 9x9, stride 2) the phases are 10x10, and an input and an output channel meet in 4 * 148 real
-products instead of 36 * 81.
+A convolution of stride s is the sum of s*s convolutions of stride 1 over every s-th row and column (its phases). In a
+discrete Fourier transform of the length of a phase, each of them becomes a product. The phases act as additional input
+channels. There remains one matrix product over channels for each frequency, with constant matrices before and after.
+For MNIST (20x20 to 6x6, kernel 9x9, stride 2) the phases are 10x10. Each pair of an input and an output channel then
+takes 4 * 148 real products instead of 36 * 81, about a quarter.
 
 A complex product takes three real ones. With f_k(z) = Re(exp(i t_k) z) and the directions t_k = 0, 60 and 120 degrees,
 
     z w = 4/3 sum_k exp(-2i t_k) f_k(z) f_k(w)
 
-since the three exp(2i t_k) add up to zero. No direction is favoured, which keeps rounding small, and f_k of the
-transform of real numbers is a sum of cosines: nothing here is complex. Gradients are those of the matrix products.
+since the three exp(2i t_k) add up to zero. All directions are treated alike, which keeps rounding errors small. The f_k
+of the transform of real numbers is a sum of cosines, so that nothing here is complex. Gradients are those of the matrix
+products.
 
-It was made for CPUs; on a GPU cuDNN's strided gradients are slow, too. Forward and both gradients on an H100, batch
-128, JAX 0.11: 3.31 ms direct and 0.70 ms here in float32 (TF32), 2.50 and 0.38 ms in bfloat16.
+It was designed for CPUs, but cuDNN's gradients of strided convolutions are slow too. Forward and both gradients on an
+H100, batch 128, JAX 0.11: 3.31 ms direct and 0.70 ms here in float32 (TF32), 2.50 and 0.38 ms in bfloat16.
 
-Tried and dropped: Toom-Cook points (118 products, but 8 times the error in float32 and useless in bfloat16), tiles of
-the output (1.8 times slower at 28x28 and 32x32). Transforming rows and columns apart was 0 to 8 % faster at 20x20 and
-15 to 20 % at 32x32, for twice the code.
+Alternatives that were tried and dropped:
+- Toom-Cook points: 118 products, but 8 times the error in float32, and useless in bfloat16.
+- Tiles of the output: 1.8 times slower at 28x28 and 32x32.
+- Separate transforms of rows and columns: 0 to 8 % faster at 20x20 and 15 to 20 % at 32x32, for twice the code.
 
 Shapes: B batch, C and D channels in and out, F products, s stride, h and w of a phase.
 """
@@ -31,22 +33,22 @@ import numpy as np
 from keras import ops
 
 DIRECTIONS = np.pi / 3 * np.arange(3)
-BATCH = 128  # what the transform of a kernel is shared by
-LARGEST = 512 * 2**20  # bytes of a transformed kernel; training holds its gradient too
+BATCH = 128  # images that share the transform of a kernel, for `is_faster`
+LARGEST = 512 * 2**20  # bytes of a transformed kernel at most; training also holds its gradient
 
 
 def convolve(inputs: Any, kernel: Any, strides: int = 1, padding: str = "valid") -> Any:
-    """What `keras.ops.conv` gives for images, faster where `is_faster` says so.
+    """The same convolution as `keras.ops.conv` on images, computed by DFT; see `is_faster` for when it is faster.
 
     Args:
-        inputs: `(B, height, width, C)`, float32 or bfloat16; all but B must be known.
+        inputs: `(B, height, width, C)`, float32 or bfloat16; all sizes but B must be known.
         kernel: `(rows, columns, C, D)`, of the same dtype.
-        strides: s, both ways.
+        strides: s, in both directions.
         padding: `valid` or `same`.
 
     Returns:
-        `(B, H, W, D)` in the dtype of `inputs`. In float32 it and its gradients are as close to the true
-        values as the backend's, about 1e-6 of the largest; in bfloat16 the error is 1.7 times the backend's.
+        `(B, H, W, D)` in the dtype of `inputs`. In float32 the error of result and gradients equals the backend's,
+        about 1e-6 of the largest value. In bfloat16 the error is 1.7 times the backend's.
 
     Raises:
         ValueError: the kernel does not fit into the inputs.
@@ -71,9 +73,10 @@ def convolve(inputs: Any, kernel: Any, strides: int = 1, padding: str = "valid")
 
 
 def is_faster(size: Sequence[int], kernel: Sequence[int], strides: int, padding: str, dtype: str) -> bool:
-    """Whether `convolve` is to be preferred to the direct sum: less work, and no giant for a kernel.
+    """Whether `convolve` takes fewer multiplications than the direct sum, without too large a transformed kernel.
 
-    The ratio of multiplications was within a fifth of the measured one from 32 to 256 channels and 20x20 to 32x32.
+    The ratio of multiplications was within a fifth of the measured ratio of times, for 32 to 256 channels and 20x20 to
+    32x32 pixels.
 
     Args:
         size: height and width of the inputs.
@@ -92,19 +95,19 @@ def is_faster(size: Sequence[int], kernel: Sequence[int], strides: int, padding:
 
 
 def transforms(grid: Sequence[int], taps: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The constant matrices of one phase: for its inputs, for its kernel, and back to its outputs.
+    """The constant transform matrices of one phase: of its inputs, of its kernel, and back to its outputs.
 
-    With x and k flattened, `back @ ((of_inputs @ x) * (of_kernel @ k))` is what k gives at each place of the grid.
+    With x and k flattened, `back @ ((of_inputs @ x) * (of_kernel @ k))` is the convolution of x with k on the grid.
 
     Args:
         grid: H and W.
         taps: rows and columns of k; x has grid + taps - 1.
 
     Returns:
-        `(F, h*w)`, `(F, taps)` and `(H*W, F)` in float32. There are three products for each pair of frequencies that
-        are each other's conjugates and one for each frequency that is its own.
+        `(F, h*w)`, `(F, taps)` and `(H*W, F)` in float32. There are three products for each pair of conjugate
+        frequencies, and one for each frequency that is its own conjugate.
     """
-    size = [there + more - 1 for there, more in zip(grid, taps, strict=True)]
+    size = [outputs + more - 1 for outputs, more in zip(grid, taps, strict=True)]
     waves, turns, shares = [], [], []
     for wave in np.ndindex(*size):
         mirrored = tuple(-number % length for number, length in zip(wave, size, strict=True))
@@ -120,34 +123,34 @@ def transforms(grid: Sequence[int], taps: Sequence[int]) -> tuple[np.ndarray, np
         return 2 * np.pi * turned
 
     of_inputs = np.cos(angles(size) - turn)
-    of_kernel = np.cos(angles(taps) + turn)  # the conjugate, since the kernel slides without being turned over
+    of_kernel = np.cos(angles(taps) + turn)  # the conjugate, since this is a correlation: the kernel is not flipped
     back = np.cos(angles(grid) - 2 * turn) * np.array(shares)[:, None] / np.prod(size)
     return of_inputs.astype(np.float32), of_kernel.astype(np.float32), back.T.astype(np.float32)
 
 
 def _geometry(size: Sequence[int], kernel_size: Sequence[int], stride: int, padding: str) -> tuple[list[int], ...]:
-    """Along both axes: zeros in front of the inputs, outputs, and the lengths of a phase of the kernel and the inputs.
+    """The sizes along both axes: leading zeros, outputs, and a phase of the kernel and of the inputs.
 
-    Padding is as TensorFlow has it: of an odd number of zeros the greater part stands at the end.
+    Padding is as in TensorFlow: an odd number of zeros puts one more at the end.
     """
     if padding == "same":
         grid = [-(-length // stride) for length in size]
-        missing = [(there - 1) * stride + taken - n for there, taken, n in zip(grid, kernel_size, size, strict=True)]
+        missing = [(outputs - 1) * stride + k - n for outputs, k, n in zip(grid, kernel_size, size, strict=True)]
         before = [max(zeros, 0) // 2 for zeros in missing]
     else:
-        grid = [(length - taken) // stride + 1 for length, taken in zip(size, kernel_size, strict=True)]
+        grid = [(n - k) // stride + 1 for n, k in zip(size, kernel_size, strict=True)]
         before = [0, 0]
-    taps = [-(-taken // stride) for taken in kernel_size]
-    return before, grid, taps, [there + more - 1 for there, more in zip(grid, taps, strict=True)]
+    taps = [-(-k // stride) for k in kernel_size]
+    return before, grid, taps, [outputs + more - 1 for outputs, more in zip(grid, taps, strict=True)]
 
 
 def _spectrum(x: Any, matrix: np.ndarray, before: Sequence[int], phase: Sequence[int], stride: int) -> Any:
-    """Splits `(B, rows, columns, C)` into its phases, after `before` zeros, and transforms: `(F, B*s*s*C)`."""
+    """Pads `(B, rows, columns, C)` with `before` zeros, splits it into phases, transforms them: `(F, B*s*s*C)`."""
     height, width = phase
     after = [length * stride - front - size for length, front, size in zip(phase, before, x.shape[1:3], strict=True)]
     if any(before) or max(after) > 0:
         x = ops.pad(x, ((0, 0), *((front, max(back, 0)) for front, back in zip(before, after, strict=True)), (0, 0)))
-    x = x[:, : height * stride, : width * stride]  # what no output reaches
+    x = x[:, : height * stride, : width * stride]  # drops what no output depends on
     x = ops.reshape(x, (-1, height, stride, width, stride, x.shape[-1]))
     x = ops.transpose(x, (1, 3, 0, 2, 4, 5))  # (h, w, B, s, s, C)
     return ops.matmul(ops.cast(matrix, x.dtype), ops.reshape(x, (height * width, -1)))

@@ -1,4 +1,4 @@
-"""What the backend computes on, and in which precision it does so fastest."""
+"""Finds the devices of the backend and their fastest precision."""
 
 import dataclasses
 import importlib
@@ -11,19 +11,20 @@ import keras
 from capsrepro.core.params import RunConfig
 
 CPUINFO = Path("/proc/cpuinfo")
-CPU_FLAGS = {"avx512_bf16", "amx_bf16"}  # of CPUs that multiply bfloat16
-AMPERE = 8  # compute capability of the first of NVIDIA's GPUs that do
+CPU_FLAGS = {"avx512_bf16", "amx_bf16"}  # of CPUs with bfloat16 multiplication
+AMPERE = 8  # compute capability of NVIDIA's first GPUs with bfloat16 multiplication
 
 
 def gpus() -> list[str]:
-    """The GPUs that the backend sees, such as `gpu:0`; JAX raises where it is asked for them by name and has none."""
+    """The GPUs of the backend, such as `gpu:0`."""
+    # Filtered from all devices, since JAX raises when asked for GPUs and there are none.
     return [name for name in keras.distribution.list_devices() if name.startswith("gpu")]
 
 
 def share_gpus() -> None:
-    """Lets TensorFlow take a GPU's memory as it needs it, so that two jobs share one; to be called before any other.
+    """Makes TensorFlow allocate a GPU's memory as needed, so that two jobs can share it; call it first.
 
-    The released code's first job took all of it, so that evaluating beside a training needed a second GPU.
+    The released code's first job took all the memory, so that evaluation during training needed a second GPU.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow
@@ -33,20 +34,20 @@ def share_gpus() -> None:
 
 
 def precision(name: str) -> str:
-    """Keras's name of a run's precision: `auto` is `mixed_bfloat16` where that is fast and `float32` elsewhere."""
+    """Keras's name of a run's precision: `auto` becomes `mixed_bfloat16` where that is fast, else `float32`."""
     if name != "auto":
         return name
     return "mixed_bfloat16" if has_bfloat16() else "float32"
 
 
 def resolved(run: RunConfig) -> RunConfig:
-    """The run with the precision that it has here: what its network is built with and its provenance tells."""
+    """The run with `auto` replaced by this machine's precision, for its network and its provenance."""
     here: Any = precision(run.precision)
     return dataclasses.replace(run, precision=here)
 
 
 def has_bfloat16() -> bool:
-    """Whether the GPUs, or where there are none the CPU, multiply bfloat16; those that only emulate it are slow."""
+    """Whether all GPUs, or the CPU if there are none, multiply bfloat16 in hardware; emulation is slow."""
     if gpus():
         return min(_capabilities(), default=0) >= AMPERE
     if not CPUINFO.is_file():
@@ -55,8 +56,8 @@ def has_bfloat16() -> bool:
 
 
 def _capabilities() -> list[int]:
-    """The first number of each GPU's compute capability; 0 where the backend gives none, as for other makers' GPUs."""
-    backend = importlib.import_module(keras.backend.backend())  # Keras has loaded it; no backend is named here
+    """The major compute capability of each GPU; 0 if unknown, as for GPUs of other makers."""
+    backend = importlib.import_module(keras.backend.backend())  # by name: the library imports no backend
     if keras.backend.backend() == "jax":
         capabilities = [str(getattr(gpu, "compute_capability", "")) for gpu in backend.devices("gpu")]  # "9.0"
         return [int(first[0]) if (first := re.match(r"\d+", one)) else 0 for one in capabilities]

@@ -1,4 +1,4 @@
-"""The environment of a computation: device, precision switches, versions and the commit of the code."""
+"""Describes the environment of a computation: device, arithmetic switches, versions and commit."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ import keras
 
 from capsrepro.network import devices
 
-# Variables that change the arithmetic.
+# Environment variables that change the arithmetic.
 ARITHMETIC = (
     "TF_ENABLE_ONEDNN_OPTS",
     "XLA_FLAGS",
@@ -23,11 +23,11 @@ ARITHMETIC = (
     "JAX_DEFAULT_MATMUL_PRECISION",
     "OMP_NUM_THREADS",
 )
-VECTORS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "asimd")  # the widest first
+VECTORS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "asimd")  # widest first
 
 
 def describe() -> dict[str, Any]:
-    """Device, backend, versions, arithmetic switches and revision of this process, as JSON can hold them."""
+    """Device, backend, versions, arithmetic switches and revision of this process, as JSON values."""
     return {
         "device": device(),
         "instructions": instructions(),
@@ -39,16 +39,16 @@ def describe() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The processor, or the GPUs, that the backend uses, with the number of cores."""
+    """The GPUs of the backend, or else the processor and its number of cores."""
     if gpus := devices.gpus():
         return f"{len(gpus)} x {_nvidia_smi('--query-gpu=name', '--format=csv,noheader') or 'GPU'}"
     return f"{_processor()}, {os.cpu_count()} cores"
 
 
 def instructions() -> str:
-    """The widest vector instructions of the processor, such as `avx512_bf16`; empty where the system does not say.
+    """The widest vector instructions of the processor, such as `avx512_bf16`; empty if unknown.
 
-    oneDNN chooses its kernels by them, so that the same training ends with other last digits on another processor.
+    oneDNN chooses its kernels by them, so the weights of equal trainings differ slightly between processors.
     """
     if not devices.CPUINFO.is_file():
         return ""
@@ -57,7 +57,7 @@ def instructions() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Keras, the backend, NumPy and Python; on a GPU also those of CUDA and of the driver."""
+    """Versions of Keras, the backend, NumPy and Python; on a GPU also of CUDA and the driver."""
     backend = keras.backend.backend()
     wanted = dict.fromkeys(("keras", backend, "numpy", *(("jaxlib",) if backend == "jax" else ())))
     found = {name: _version(name) for name in wanted} | {"python": platform.python_version()}
@@ -71,11 +71,11 @@ def versions() -> dict[str, str]:
 def revision(folder: Path = Path()) -> dict[str, Any]:
     """The commit of the code in `folder`.
 
-    Where the code was copied to a machine without its repository, `CAPSREPRO_REVISION` names the commit.
+    If the code was copied without its repository, the environment variable `CAPSREPRO_REVISION` names the commit.
 
     Returns:
-        `git_revision`, empty outside of a repository; `git_dirty`, whether a tracked file differs from it, None where
-        nobody looked; `revision_source`, `git` or `env`.
+        `git_revision`: empty outside of a repository. `git_dirty`: whether a tracked file differs from the commit, None
+        if unknown. `revision_source`: `git` or `env`.
     """
     if copied := os.environ.get("CAPSREPRO_REVISION"):
         return {"git_revision": copied, "git_dirty": None, "revision_source": "env"}
@@ -84,14 +84,14 @@ def revision(folder: Path = Path()) -> dict[str, Any]:
         command = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
         return command.stdout.strip() if command.returncode == 0 else ""
 
-    # Results change while they are made; a commit has to vouch for code and parameters.
+    # Results are left out, since they change during a run; only code and parameters must match the commit.
     dirty = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!dvc.lock")
     return {"git_revision": git("rev-parse", "HEAD"), "git_dirty": bool(dirty), "revision_source": "git"}
 
 
 def peak_memory_mb() -> float:
-    """The most that this process has had in memory, in 10^6 bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
+    """The peak resident memory of this process, in 10^6 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux reports KiB, macOS bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
@@ -103,7 +103,7 @@ def _version(name: str) -> str:
 
 
 def _processor() -> str:
-    """The processor's model name, which `platform.processor` does not give on Linux."""
+    """The model name of the processor; `platform.processor` does not return it on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -113,7 +113,7 @@ def _processor() -> str:
 
 
 def _nvidia_smi(*words: str, lines: int | None = 1) -> str:
-    """The first lines of the answer of `nvidia-smi`, all with None; empty where there is no such command."""
+    """The first lines of the output of `nvidia-smi`, or all if `lines` is None; empty if there is no such command."""
     try:
         answer = subprocess.run(["nvidia-smi", *words], capture_output=True, text=True, check=False)
     except OSError:

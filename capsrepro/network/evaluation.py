@@ -1,4 +1,4 @@
-"""Trained networks against a whole test split. Evaluators count; they divide once, at the end."""
+"""Evaluates trained networks on a whole test split; errors are counted first and divided once."""
 
 import dataclasses
 import hashlib
@@ -15,36 +15,36 @@ from capsrepro.network import losses, models
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """How many images were wrong, out of how many. An image is right if all of its digits are."""
+    """The numbers of wrong and of all images. An image is right if all of its digits are."""
 
     wrong: int
     examples: int
-    none_right: int  # of the wrong ones: those with no digit right, which is all of them where there is one digit
+    none_right: int  # wrong images with no digit right; with one digit per image these are all wrong images
     digits: int = 1
 
     @property
     def error_pct(self) -> float:
-        """The error in percent; on pairs: that not both digits are right, the paper's measure."""
+        """The error in percent, the paper's measure; a pair is wrong unless both of its digits are right."""
         return 100.0 * self.wrong / self.examples
 
     @property
     def digit_error_pct(self) -> float:
-        """The share of digits that are wrong, in percent: what others publish on pairs."""
+        """The error per digit in percent, the measure of other publications on pairs."""
         return 100.0 * self.digits_wrong / (self.digits * self.examples)
 
     @property
     def digits_wrong(self) -> int:
-        """How many digits were wrong, of one or two in each image."""
+        """The number of wrong digits, over all images."""
         return self.wrong if self.digits == 1 else self.wrong + self.none_right
 
 
 class Answers(NamedTuple):
-    """The answers of a network on a split: N examples in their order, T digits each, C classes."""
+    """The predictions of a network on a split: N examples in order, T digits each, C classes."""
 
     labels: np.ndarray  # (N, T) int32
-    predicted: np.ndarray  # (N, T) int64: the classes of the T highest scores, the highest first
+    predicted: np.ndarray  # (N, T) int64: the classes of the T highest scores, highest first
     scores: np.ndarray  # (N, C) float32
-    sha256: str = ""  # of images and labels as the network was given them
+    sha256: str = ""  # of the images and labels that the network was given
 
     @property
     def right(self) -> np.ndarray:
@@ -54,15 +54,15 @@ class Answers(NamedTuple):
 
 
 def answers(model: keras.Model, dataset: Dataset, batch_size: int = 500, examples: int | None = None) -> Answers:
-    """The answers of a network, or of several as one (`models.ensemble`), on a whole split.
+    """Predicts a whole split with a network or an ensemble (`models.ensemble`).
 
-    Of equal scores the class with the lower number counts as the higher, as in `losses.both_right`.
+    Among equal scores the class with the lower number ranks first, as in `losses.both_right`.
 
     Args:
         model: the network.
         dataset: the split.
-        batch_size: of the forward passes.
-        examples: only the first this many; None: all.
+        batch_size: batch size of the forward passes.
+        examples: number of examples to take from the start of the split; None: all.
 
     Raises:
         Error: a score is not finite.
@@ -79,7 +79,7 @@ def answers(model: keras.Model, dataset: Dataset, batch_size: int = 500, example
 
 
 def scores_of(model: keras.Model, images: np.ndarray, where: str, batch_size: int = 500) -> np.ndarray:
-    """The scores `(N, C)` of images `(N, H, W, D)`; `where` names them in an error.
+    """The scores `(N, C)` of images `(N, H, W, D)`; `where` names the images in an error.
 
     Raises:
         Error: a score is not finite.
@@ -92,19 +92,19 @@ def evaluate(model: keras.Model, dataset: Dataset, batch_size: int = 500, exampl
     """Counts the wrong images of a split, in constant memory.
 
     Args:
-        model: a network, or several as one (`models.ensemble`).
+        model: a network, or an ensemble (`models.ensemble`).
         dataset: the split.
-        batch_size: of the forward passes.
-        examples: only the first so many; None: all.
+        batch_size: batch size of the forward passes.
+        examples: number of examples to take from the start of the split; None: all.
 
     Raises:
-        Error: a score is not finite: such a network is broken, not wrong.
+        Error: a score is not finite.
     """
     return count(scored(models.classifier(model), dataset, batch_size, examples), dataset)
 
 
 def count(scores_and_labels: Iterable[tuple[np.ndarray, np.ndarray]], dataset: Dataset) -> Score:
-    """Counts over batches of scores `(B, C)` and labels `(B, T)`."""
+    """Counts wrong images over batches of scores `(B, C)` and labels `(B, T)`."""
     both = some = examples = 0
     for scores, labels in scores_and_labels:
         truth = np.eye(dataset.classes, dtype=np.float32)[labels].max(axis=1)
@@ -117,7 +117,7 @@ def count(scores_and_labels: Iterable[tuple[np.ndarray, np.ndarray]], dataset: D
 def scored(
     classifier: keras.Model, dataset: Dataset, batch_size: int, examples: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores `(B, C)` and labels `(B, T)` of one batch after the other; `classifier` is from `models.classifier`.
+    """Yields scores `(B, C)` and labels `(B, T)` of each batch; `classifier` is from `models.classifier`.
 
     Raises:
         Error: a score is not finite.
@@ -127,17 +127,17 @@ def scored(
 
 
 def batches(dataset: Dataset, batch_size: int, examples: int | None = None) -> Iterator[tuple[str, Batch]]:
-    """A split, or its first so many `examples`, batch after batch, each with where it is for an error to say."""
+    """Yields the batches of a split, or of its first `examples`, each with a description for error messages."""
     size = len(dataset) if examples is None else min(examples, len(dataset))
     for start in range(0, size, batch_size):
         yield f"{dataset.name}, images from {start}", dataset.batch(np.arange(start, min(start + batch_size, size)))
 
 
 def finite(scores: np.ndarray, where: str) -> np.ndarray:
-    """The scores, if they are finite.
+    """Returns the scores after checking that they are finite.
 
     Raises:
-        Error: they are not.
+        Error: a score is not finite.
     """
     if not np.isfinite(scores).all():
         raise Error(f"{where}: a score is not finite; train again or fetch the checkpoint again")

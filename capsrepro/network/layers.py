@@ -16,7 +16,7 @@ from capsrepro.network.routing import ProductVotes, StoredVotes, route, squash
 
 @keras.saving.register_keras_serializable("capsrepro")
 class PrimaryCapsules(keras.layers.Layer):
-    """A convolution whose channels are capsules: P types of `atoms` each, no ReLU before the squash (section 4)."""
+    """Primary capsules: a convolution with P types of `atoms` channels, squashed without a ReLU (section 4)."""
 
     def __init__(
         self,
@@ -33,18 +33,18 @@ class PrimaryCapsules(keras.layers.Layer):
         """Sets up the layer.
 
         Args:
-            types: P, of which each place of the grid has one capsule.
-            atoms: the length of a capsule's vector.
-            kernel_size: of the convolution, both ways.
-            strides: of the convolution, both ways.
+            types: P; each position of the grid has one capsule of each type.
+            atoms: length of a capsule's vector.
+            kernel_size: height and width of the kernel.
+            strides: stride in both directions.
             padding: `valid` or `same`.
-            kernel_scale: what the convolution is multiplied by before the bias is added: 1 in the paper. The released
-                code routes from one input capsule, and the softmax over its P zero logits makes it 1/P (leaky:
-                1/(P+1)).
-            convolution: how it is computed: `direct` by the backend, `fast` by `convolution.convolve`, `auto`: fast
-                where that takes less time. The weights are the same.
-            kernel_initializer: as for `keras.layers.Conv2D`; by default the released code's truncated normal of 0.1.
-            **kwargs: of `keras.layers.Layer`.
+            kernel_scale: factor of the convolution before the bias is added, 1 in the paper. In the released code it is
+                1/P (leaky: 1/(P+1)), the softmax over P zero logits in its routing from one input capsule.
+            convolution: `direct` uses the backend's convolution, `fast` uses `convolution.convolve`, and `auto` uses
+                the faster one. The weights are the same.
+            kernel_initializer: as for `keras.layers.Conv2D`; by default the released code's truncated normal with
+                standard deviation 0.1.
+            **kwargs: passed to `keras.layers.Layer`.
         """
         super().__init__(**kwargs)
         self.types = types
@@ -57,7 +57,7 @@ class PrimaryCapsules(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the kernel `(k, k, channels, P * atoms)`, channel = type * atoms + atom, and a bias `(P * atoms,)`."""
+        """Creates a kernel `(k, k, channels, P * atoms)`, channel = type * atoms + atom, and a bias `(P * atoms,)`."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.types * self.atoms),
@@ -92,7 +92,7 @@ class PrimaryCapsules(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("capsrepro")
 class DigitCapsules(keras.layers.Layer):
-    """One capsule for each class, fed by routing from all input capsules (section 4)."""
+    """Digit capsules: one capsule per class, routed from all input capsules (section 4)."""
 
     def __init__(
         self,
@@ -108,12 +108,13 @@ class DigitCapsules(keras.layers.Layer):
 
         Args:
             classes: C.
-            atoms: the length of an output capsule's vector.
-            routing: iterations, see `route`.
+            atoms: length of an output capsule's vector.
+            routing: number of iterations, see `route`.
             leaky: see `couplings_of`.
-            update: of the logits, `accumulate` or `replace`, see `passes`.
-            kernel_initializer: as for `keras.layers.Dense`; by default the released code's truncated normal of 0.1.
-            **kwargs: of `keras.layers.Layer`.
+            update: how the logits are updated, `accumulate` or `replace`, see `passes`.
+            kernel_initializer: as for `keras.layers.Dense`; by default the released code's truncated normal with
+                standard deviation 0.1.
+            **kwargs: passed to `keras.layers.Layer`.
         """
         super().__init__(**kwargs)
         self.classes = classes
@@ -124,7 +125,7 @@ class DigitCapsules(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer or _initializer())
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes a matrix for each class and input capsule, `(C, I, atoms in, atoms)`, and the bias `(C, atoms)`."""
+        """Creates a matrix for each class and input capsule, `(C, I, atoms in, atoms)`, and the bias `(C, atoms)`."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.classes, input_shape[1], input_shape[2], self.atoms),
@@ -155,7 +156,7 @@ def _initializer() -> keras.initializers.Initializer:
 
 
 def _bias(layer: Any, shape: tuple[int, ...]) -> Any:
-    """Starts at 0.1 and stays in float32 in mixed precision too, as all sums that end in a length do."""
+    """Adds a bias of initially 0.1; it stays in float32 in mixed precision, like all sums that lengths depend on."""
     return layer.add_weight(name="bias", shape=shape, initializer=keras.initializers.Constant(0.1), autocast=False)
 
 

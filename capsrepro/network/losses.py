@@ -1,7 +1,7 @@
-"""The losses, each a value for every example: Keras averages them over the batch.
+"""Losses and metrics, one value per example; Keras averages them over the batch.
 
-`scores` is `(B, C)`: the lengths of the class capsules, or a baseline's logits. `truth` is `(B, C)`: one at each class
-in the image, zero elsewhere, so that two digits of different classes mean two ones.
+`scores` is `(B, C)`: the lengths of the class capsules, or a baseline's logits. `truth` is `(B, C)`: one for each class
+in the image, zero elsewhere. Two digits of different classes give two ones.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from keras import ops
 
 Loss = Callable[[Any, Any], Any]
 
-RECONSTRUCTION_WEIGHT = 0.0005  # section 4.1; of the *sum* over pixels, in paper and released code alike
+RECONSTRUCTION_WEIGHT = 0.0005  # section 4.1; applied to the *sum* over pixels, in paper and released code
 
 
 def margin_loss(truth: Any, scores: Any, *, recipe: str = "paper") -> Any:
@@ -21,7 +21,7 @@ def margin_loss(truth: Any, scores: Any, *, recipe: str = "paper") -> Any:
     Args:
         truth: `(B, C)` of zeros and ones.
         scores: lengths `(B, C)` in [0, 1).
-        recipe: `paper` sums over the classes; `released` takes the mean and halves it: 1/20 of it for ten classes.
+        recipe: `paper` sums over the classes; `released` takes half the mean, which is 1/20 of the sum for ten classes.
 
     Returns:
         float `(B,)`.
@@ -34,14 +34,14 @@ def margin_loss(truth: Any, scores: Any, *, recipe: str = "paper") -> Any:
 
 
 def softmax_loss(truth: Any, scores: Any) -> Any:
-    """Cross-entropy of a softmax over the scores: `(B, C)`, `(B, C)` to `(B,)`."""
+    """Softmax cross-entropy: `(B, C)`, `(B, C)` to `(B,)`."""
     return keras.losses.categorical_crossentropy(truth, scores, from_logits=True)
 
 
 def sigmoid_loss(truth: Any, scores: Any, *, recipe: str = "paper") -> Any:
-    """Sigmoid cross-entropy, the mean over the classes: `(B, C)`, `(B, C)` to `(B,)`.
+    """Sigmoid cross-entropy, averaged over the classes: `(B, C)`, `(B, C)` to `(B,)`.
 
-    The released code aims at half the label, whatever the number of digits; the paper says nothing of it.
+    The released code's target is half the label, for any number of digits; the paper does not mention a factor.
     """
     aim = truth * 0.5 if recipe == "released" else truth
     return keras.losses.binary_crossentropy(aim, scores, from_logits=True)
@@ -52,7 +52,7 @@ def reconstruction_loss(targets: Any, drawn: Any) -> Any:
 
     Args:
         targets: `(B, T, pixels)` in [0, 1].
-        drawn: the decoder's `(B, T, pixels)` in [0, 1].
+        drawn: the decoder's output `(B, T, pixels)` in [0, 1].
 
     Returns:
         float `(B,)`.
@@ -61,10 +61,10 @@ def reconstruction_loss(targets: Any, drawn: Any) -> Any:
 
 
 def both_right(truth: Any, scores: Any, *, digits: int = 1) -> Any:
-    """Whether the `digits` highest scores are the classes in the image: `(B,)` of 0 and 1. Half right is wrong.
+    """Whether the `digits` highest scores are exactly the classes in the image: `(B,)` of 0 and 1.
 
-    Of equal scores the class with the lower number counts as the higher, as in the released code. Where both digits
-    are of one class, that class has to be among the highest (the released code counts such a pair as wrong).
+    Among equal scores the class with the lower number ranks first, as in the released code. If both digits are of one
+    class, that class must be among the highest; the released code counts such a pair as wrong.
     """
     return ops.cast(ops.equal(_found(truth, scores, digits), ops.sum(truth, axis=-1)), "float32")
 
@@ -72,20 +72,20 @@ def both_right(truth: Any, scores: Any, *, digits: int = 1) -> Any:
 def any_right(truth: Any, scores: Any, *, digits: int = 1) -> Any:
     """Whether at least one of the `digits` highest scores is a class in the image: `(B,)` of 0 and 1.
 
-    The released code calls it almost correct. Per-digit accuracy on pairs is the mean of this and of `both_right`.
+    The released code calls such a pair almost correct. Accuracy per digit is the mean of this and of `both_right`.
     """
     return ops.cast(_found(truth, scores, digits) > 0, "float32")
 
 
 def _found(truth: Any, scores: Any, digits: int) -> Any:
-    """How many of the classes in the image are among the highest scores: `(B,)`."""
+    """The number of classes in the image that are among the highest scores: `(B,)`."""
     _, highest = ops.top_k(scores, digits)
     chosen = ops.sum(ops.one_hot(highest, scores.shape[-1], dtype=truth.dtype), axis=1)  # (B, C)
     return ops.sum(chosen * truth, axis=-1)
 
 
 def classification(name: str, recipe: str) -> Loss:
-    """The classification loss of a run: `margin`, `softmax` or `sigmoid`, as the recipe weighs it."""
+    """The classification loss of a run: `margin`, `softmax` or `sigmoid`, in the version of the recipe."""
 
     def loss(truth: Any, scores: Any) -> Any:
         if name == "softmax":

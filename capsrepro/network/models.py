@@ -1,4 +1,4 @@
-"""The paper's networks, from `image` to `scores`; a CapsNet with a decoder also from `mask` to `reconstruction`."""
+"""Builds the paper's networks: CapsNet with or without decoder, and the two baselines."""
 
 import math
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from capsrepro.network.routing import lengths
 def build(
     run: RunConfig, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 1, seed: int = 0
 ) -> keras.Model:
-    """The network of a run, freshly initialised; the same seed gives the same weights.
+    """Builds the network of a run with initial weights that depend on the seed only.
 
     Args:
-        run: its settings; `model` chooses the builder.
+        run: settings of the run; `model` selects the builder.
         image_shape: height, width, depth.
         classes: C.
-        digits: T, how many digits are in an image: what the decoder draws, one at a time.
-        seed: of the initial weights and of dropout.
+        digits: T, the number of digits in an image; the decoder reconstructs each of them.
+        seed: seed of the initial weights and of dropout.
     """
     builders = {"capsnet": capsnet, "mnist_baseline": mnist_baseline, "multimnist_baseline": multimnist_baseline}
     return builders[run.model](devices.resolved(run), image_shape, classes=classes, digits=digits, seed=seed)
 
 
 def ensemble(members: Sequence[keras.Model]) -> keras.Model:
-    """Networks as one, from `image` to the sum of their `scores`, as the released code does it; one stays itself."""
+    """Combines networks by adding their scores, as the released code does; a single network is returned as it is."""
     if len(members) == 1:
         return members[0]
     image = keras.Input(members[0].input["image"].shape[1:], name="image")
@@ -47,16 +47,17 @@ def capsnet(
 ) -> keras.Model:
     """CapsNet (section 4, Figures 1 and 2).
 
-    Inputs: `image` `(B, H, W, D)` in [0, 1]; with a decoder also `mask` `(B, T, C)`, one-hot: which capsule to draw.
-    It is the true label, at evaluation too. Outputs: `scores` `(B, C)`, the lengths; `reconstruction` `(B, T, D*H*W)`
-    in [0, 1].
+    Inputs: `image` `(B, H, W, D)` in [0, 1]; with a decoder also `mask` `(B, T, C)`, one-hot, the capsules to
+    reconstruct from. These are the true labels, in evaluation too. Outputs: `scores` `(B, C)`, the lengths; with a
+    decoder also `reconstruction` `(B, T, D*H*W)` in [0, 1].
 
-    Sizes at full width on 28x28: 20x20x256, 6x6x32 capsules of 8, 10 of 16; 8,215,728 parameters with a decoder,
-    6,804,384 without.
+    Sizes at full width on 28x28: 20x20x256 features, 6x6x32 capsules of 8 atoms, 10 capsules of 16 atoms; 8,215,728
+    parameters with a decoder, 6,804,384 without.
+
     The recipe `released` multiplies the primary convolution by 1/P, see `PrimaryCapsules`. At full width, with these
-    initial weights, the paper's undivided capsules start saturated: on 32 images the mean length of a class is 0.82 on
-    28x28, 0.97 on 36x36 and 0.98 on 40x40, where the released ones start at 0.15 to 0.19. MultiMNIST stayed there: in
-    4,500 steps of full width nothing was learnt, no gradient being left of the squash.
+    initial weights, the paper's undivided capsules start saturated. Over 32 images the mean length of a class is 0.82
+    on 28x28, 0.97 on 36x36 and 0.98 on 40x40, while the released ones start at 0.15 to 0.19. On MultiMNIST they stayed
+    saturated: nothing was learnt in 4,500 steps at full width, because the gradient of the squash vanishes.
     """
     scale = 1.0 if run.recipe_of_layers == "paper" else 1.0 / (run.primary_types + int(run.leaky))
     primary = PrimaryCapsules(
@@ -94,7 +95,7 @@ def mnist_baseline(
 ) -> keras.Model:
     """The baseline of Table 1 on MNIST: three 5x5 convolutions, two dense layers, dropout, C logits.
 
-    SAME padding and no pooling: that is what gives the paper's 35.4M, 35,445,522 parameters.
+    SAME padding and no pooling give the paper's 35.4M parameters, 35,445,522.
     """
     image = keras.Input(image_shape, name="image")
     x = image
@@ -111,10 +112,10 @@ def mnist_baseline(
 def multimnist_baseline(
     run: RunConfig, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 2, seed: int = 0
 ) -> keras.Model:
-    """The baseline of Table 1 on MultiMNIST: two convolutions, each pooled, and dense layers, with dropout if asked.
+    """The baseline of Table 1 on MultiMNIST: two convolutions with pooling, dense layers, optional dropout, C logits.
 
-    The recipe `paper` has a first kernel of 9x9 (with SAME padding: the paper's 24.56M, 24,563,978 parameters),
-    `released` one of 5x5. Pixels are flattened channel by channel, as in the released checkpoints.
+    The first kernel is 9x9 in the recipe `paper` and 5x5 in `released`. With SAME padding the former gives the paper's
+    24.56M parameters, 24,563,978. Pixels are flattened channel by channel, as in the released checkpoints.
     """
     image = keras.Input(image_shape, name="image")
     x = image
@@ -132,27 +133,27 @@ def multimnist_baseline(
 
 
 def classifier(model: keras.Model) -> keras.Model:
-    """The same network from `image` to `scores` alone: what a test needs, without the decoder."""
+    """The part of a network from `image` to `scores`, without the decoder."""
     return keras.Model(model.input["image"], model.output["scores"], name=f"{model.name}_classifier")
 
 
 def flattened(images: np.ndarray) -> np.ndarray:
-    """Images `(..., H, W, D)` as the decoder's pixels `(..., D*H*W)`: channel by channel, as in the released code."""
+    """Flattens images `(..., H, W, D)` to the decoder's pixels `(..., D*H*W)`, channel by channel as released."""
     return np.moveaxis(images, -1, -3).reshape(*images.shape[:-3], -1)
 
 
 def unflattened(pixels: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """The decoder's pixels `(..., D*H*W)` as images `(..., H, W, D)`: the inverse of `flattened`."""
+    """Reshapes the decoder's pixels `(..., D*H*W)` to images `(..., H, W, D)`, the inverse of `flattened`."""
     height, width, depth = image_shape
     return np.moveaxis(pixels.reshape(*pixels.shape[:-1], depth, height, width), -3, -1)
 
 
 @keras.saving.register_keras_serializable("capsrepro")
 class Lengths(layers.Layer):
-    """The class scores of a CapsNet: `(B, C, D)` to the lengths `(B, C)`, see `routing.lengths`."""
+    """The class scores of a CapsNet: capsules `(B, C, D)` to their lengths `(B, C)`, see `routing.lengths`."""
 
     def call(self, capsules: Any) -> Any:
-        """Takes the lengths."""
+        """Computes the lengths."""
         return lengths(capsules)
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -162,7 +163,7 @@ class Lengths(layers.Layer):
 
 @keras.saving.register_keras_serializable("capsrepro")
 class Mask(layers.Layer):
-    """Leaves of the capsules only that of one class, once for each digit (section 4.1).
+    """Masks all capsules but that of one class, for each digit (section 4.1).
 
     Maps capsules `(B, C, D)` and one-hot masks `(B, T, C)` to `(B, T, C*D)`.
     """
@@ -180,9 +181,9 @@ class Mask(layers.Layer):
 
 
 def decoder(run: RunConfig, image_shape: tuple[int, int, int], seed: int) -> keras.Sequential:
-    """Dense layers from the masked capsules `(B, T, C*D)` to pixels `(B, T, D*H*W)` in [0, 1] (Figure 2).
+    """The decoder: dense layers from masked capsules `(B, T, C*D)` to pixels `(B, T, D*H*W)` in [0, 1] (Figure 2).
 
-    The same weights draw every digit.
+    All T digits are reconstructed with the same weights.
     """
     pixels = math.prod(image_shape)
     hidden = [
@@ -220,7 +221,7 @@ def _dense(units: int, activation: str | None, precision: str, seed: int, number
 
 
 def _normal(stddev: float, seed: int, number: int) -> keras.initializers.Initializer:
-    """The released code's truncated normal; each layer of each seed draws its own."""
+    """The released code's truncated normal, with a seed of its own for each layer."""
     return keras.initializers.TruncatedNormal(stddev=stddev, seed=_seed(seed, number))
 
 

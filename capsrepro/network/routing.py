@@ -12,7 +12,7 @@ from keras import ops
 
 from capsrepro.core.params import RoutingUpdate
 
-SMALLEST = 1e-30  # keeps sqrt's gradient finite at zero; far below what float32 lets any real length be
+SMALLEST = 1e-30  # keeps the gradient of sqrt finite at zero; negligible for any length that occurs
 
 
 def squash(s: Any, axis: int = -1) -> Any:
@@ -36,57 +36,58 @@ def lengths(capsules: Any) -> Any:
 
 
 def couplings_of(logits: Any, leaky: bool, axis: int = 1) -> Any:
-    """The share of each input capsule that goes to each class: a softmax **over the classes** (Eq. 3).
+    """The coupling coefficients: a softmax of the logits **over the classes** (Eq. 3).
 
     Args:
         logits: b, such as `(B, C, I)`.
-        leaky: let a capsule give a part to none of the classes: a zero logit stands before the others and is dropped.
+        leaky: add a class with logit zero to the softmax and drop its coupling, so that a capsule may be routed in part
+            to no class.
         axis: the axis of the classes.
 
     Returns:
-        c, of the shape of `logits`; over the classes they add up to 1, and to less than 1 if leaky.
+        c, of the shape of `logits`; their sum over the classes is 1, or less than 1 if leaky.
     """
     highest = ops.stop_gradient(ops.max(logits, axis=axis, keepdims=True))
     if leaky:
         highest = ops.maximum(highest, 0.0)
-    # Not the backend's softmax, which takes twice as long over an axis that is not the last.
+    # Written out, since the backend's softmax takes twice as long over any axis but the last.
     shares = ops.exp(logits - highest)
-    nowhere = ops.exp(-highest) if leaky else 0.0
-    return shares / (ops.sum(shares, axis=axis, keepdims=True) + nowhere)
+    leak = ops.exp(-highest) if leaky else 0.0
+    return shares / (ops.sum(shares, axis=axis, keepdims=True) + leak)
 
 
 class Votes(Protocol):
-    """What routing needs of the votes u_hat_ij = u_i W_ij (Eq. 2): two products, both linear in them."""
+    """Interface of the votes u_hat_ij = u_i W_ij (Eq. 2): the two products that routing needs, both linear in them."""
 
     classes: int  # C
-    class_axis: int  # the axis of the classes in couplings and agreements; the other two are B and I
+    class_axis: int  # the axis of the classes in couplings and agreements; the other two axes are B and I
 
     def total(self, couplings: Any | None) -> Any:
-        """The sum over I of c_ij u_hat_ij, `(B, C, D)`; None: every coupling is 1."""
+        """The sum over I of c_ij u_hat_ij, `(B, C, D)`; None: all couplings are 1."""
         ...
 
     def agreement(self, capsules: Any) -> Any:
-        """u_hat_ij . v_j of the output capsules `(B, C, D)`, of the shape of the couplings."""
+        """The agreement u_hat_ij . v_j with the output capsules `(B, C, D)`, of the shape of the couplings."""
         ...
 
 
 def passes(votes: Votes, bias: Any, leaky: bool = False, update: RoutingUpdate = "accumulate") -> Iterator[Any]:
-    """The passes of Procedure 1, one after the other and without end; gradients flow through all of them.
+    """Endless iterator over the routing passes of Procedure 1; gradients flow through all of them.
 
     Args:
         votes: of the input capsules for the classes.
         bias: `(C, D)`, added inside every squash (as the released code does; the paper has none). Sums and logits are
             in its dtype.
         leaky: see `couplings_of`.
-        update: what the agreement a = u_hat . v does to the logits b. `accumulate`: b <- b + a, Procedure 1.
+        update: how the agreement a = u_hat . v changes the logits b. `accumulate`: b <- b + a, Procedure 1.
             `replace`: b <- a, which the paper does not describe; its Figure A.1 looks as if drawn with it.
 
     Yields:
-        v, the output capsules `(B, C, D)` after each pass. The next pass is computed when asked for.
+        v, the output capsules `(B, C, D)` after each pass, computed on demand.
     """
     bias = ops.convert_to_tensor(bias)
-    even = 1.0 / (votes.classes + int(leaky))  # the softmax of b = 0, known before it is taken
-    capsules = squash(ops.cast(votes.total(None), bias.dtype) * even + bias)  # (B, C, D)
+    uniform = 1.0 / (votes.classes + int(leaky))  # the softmax of b = 0
+    capsules = squash(ops.cast(votes.total(None), bias.dtype) * uniform + bias)  # (B, C, D)
     yield capsules
     logits = 0.0
     while True:
@@ -98,14 +99,14 @@ def passes(votes: Votes, bias: Any, leaky: bool = False, update: RoutingUpdate =
 
 
 def route(votes: Votes, bias: Any, iterations: int, leaky: bool = False, update: RoutingUpdate = "accumulate") -> Any:
-    """The output capsules `(B, C, D)` after so many iterations of routing, in the dtype of `bias`.
+    """The output capsules `(B, C, D)` after this many iterations of routing, in the dtype of `bias`.
 
     Args:
-        votes: as for `passes`, as are `bias`, `leaky` and `update`.
-        bias: `(C, D)`.
-        iterations: at least 1. One means that every class gets the same share, which is no routing at all.
+        votes: see `passes`.
+        bias: `(C, D)`, see `passes`.
+        iterations: at least 1. With one iteration all couplings are equal, so that nothing is routed.
         leaky: see `couplings_of`.
-        update: `accumulate` or `replace`.
+        update: `accumulate` or `replace`, see `passes`.
     """
     return next(itertools.islice(passes(votes, bias, leaky, update), iterations - 1, None))
 
@@ -113,60 +114,60 @@ def route(votes: Votes, bias: Any, iterations: int, leaky: bool = False, update:
 def logit_changes(
     votes: Votes, bias: Any, count: int, leaky: bool = False, update: RoutingUpdate = "accumulate"
 ) -> Any:
-    """How much each pass of routing changes the logits.
+    """The mean change of the logits in each pass of routing.
 
     Args:
-        votes: as for `passes`, as are `bias`, `leaky` and `update`; in float32.
-        bias: `(C, D)`.
-        count: how many passes, however many the network was trained with.
+        votes: see `passes`; in float32.
+        bias: `(C, D)`, see `passes`.
+        count: number of passes; it may differ from the network's number of iterations.
         leaky: see `couplings_of`.
-        update: `accumulate` or `replace`.
+        update: `accumulate` or `replace`, see `passes`.
 
     Returns:
-        The mean over B, C and I of |b after the pass - b before it|, `(count,)`. Entry 1, the second pass, is what the
-        paper gives as 0.007 after 500 epochs.
+        The mean over B, C and I of |b after the pass - b before it|, `(count,)`. For entry 1, the second pass, the
+        paper reports 0.007 after 500 epochs.
     """
     first = itertools.islice(passes(votes, bias, leaky, update), count)
     agreements = [votes.agreement(capsules) for capsules in first]
-    if update == "replace":  # b is the agreement itself, and 0 before the first pass
+    if update == "replace":  # b is the agreement itself, after 0 before the first pass
         return _mean_changes([ops.zeros_like(agreements[0]), *agreements])
     return ops.stack([ops.mean(ops.abs(agreement)) for agreement in agreements])
 
 
 def coupling_changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> Any:
-    """How much each pass of routing changes the couplings, where the logits accumulate.
+    """The mean change of the couplings in each pass of routing with accumulated logits.
 
     Args:
-        votes: as for `passes`, as are `bias` and `leaky`; in float32.
-        bias: `(C, D)`.
-        count: how many passes, however many the network was trained with.
+        votes: see `passes`; in float32.
+        bias: `(C, D)`, see `passes`.
+        count: number of passes; it may differ from the network's number of iterations.
         leaky: see `couplings_of`.
 
     Returns:
-        The mean over B, C and I of |c after the pass - c before it|, `(count,)`; c is 1/C (leaky: 1/(C+1)) at first.
+        The mean over B, C and I of |c after the pass - c before it|, `(count,)`; c is initially 1/C (leaky: 1/(C+1)).
     """
     first = itertools.islice(passes(votes, bias, leaky), count)
     summed = itertools.accumulate(votes.agreement(capsules) for capsules in first)  # b after each pass
     couplings = [couplings_of(logits, leaky, votes.class_axis) for logits in summed]
-    even = 1.0 / (votes.classes + int(leaky))
-    return _mean_changes([even * ops.ones_like(couplings[0]), *couplings])
+    uniform = 1.0 / (votes.classes + int(leaky))
+    return _mean_changes([uniform * ops.ones_like(couplings[0]), *couplings])
 
 
 class Changes(NamedTuple):
-    """Three quantities that Figure A.1 may have been drawn of, `(count,)` each: a mean change by each pass."""
+    """Three quantities that Figure A.1 may show, each the mean change in each pass, `(count,)`."""
 
-    logits_accumulated: Any  # of b, where b <- b + a: this is |a|, which cannot vanish while v stays
-    couplings: Any  # of c = softmax(b), where b <- b + a
-    logits_replaced: Any  # of b, where b <- a
+    logits_accumulated: Any  # change of b for b <- b + a; this is |a|, which does not vanish when v converges
+    couplings: Any  # change of c = softmax(b) for b <- b + a
+    logits_replaced: Any  # change of b for b <- a
 
 
 def changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> Changes:
-    """How much each pass of routing changes logits and couplings (Figure A.1), told apart by quantity.
+    """The mean changes of logits and couplings in each pass of routing (Figure A.1).
 
     Args:
-        votes: as for `passes`, as are `bias` and `leaky`; in float32.
-        bias: `(C, D)`.
-        count: how many passes, however many the network was trained with.
+        votes: see `passes`; in float32.
+        bias: `(C, D)`, see `passes`.
+        count: number of passes; it may differ from the network's number of iterations.
         leaky: see `couplings_of`.
     """
     return Changes(
@@ -177,12 +178,12 @@ def changes(votes: Votes, bias: Any, count: int, leaky: bool = False) -> Changes
 
 
 def _mean_changes(states: list[Any]) -> Any:
-    """The mean of |after - before| over all entries, for each state but the first."""
+    """The mean over all entries of |state - previous state|, for each state but the first."""
     return ops.stack([ops.mean(ops.abs(after - before)) for before, after in itertools.pairwise(states)])
 
 
 class StoredVotes:
-    """Votes as one tensor, `(B, C, I, D)`: both products are batched matrix products over contiguous memory."""
+    """Votes stored as one tensor `(B, C, I, D)`; both products are batched matrix products over contiguous memory."""
 
     class_axis = 1  # couplings are (B, C, I)
 
@@ -203,12 +204,13 @@ class StoredVotes:
 
 
 class ProductVotes:
-    """Votes u_i W_ij that are never made: they are what costs in a CapsNet's routing.
+    """Votes u_i W_ij that are never computed, since storing them dominates the cost of routing.
 
-    Since both products are linear in the votes, the matrices can be multiplied first: sum_i c_ij (u_i W_ij) is one
-    matrix product of all c_ij u_i with W_j, and the agreement (u_i W_ij) . v_j is u_i . (W_ij v_j). At full size (I
-    1152, batch 128, two cores, forward and gradients) three iterations took 0.215 s in float32, with votes 0.486 s, and
-    one iteration 0.018 s, with votes 0.298 s. Atoms stand before inputs, since sums over a last axis of 8 are slow.
+    Both products are linear in the votes, so the matrices can be multiplied first. The sum over i of c_ij (u_i W_ij) is
+    one matrix product of all c_ij u_i with W_j, and the agreement (u_i W_ij) . v_j is u_i . (W_ij v_j). At full size (I
+    1152, batch 128, two cores, forward and gradients, float32) three iterations took 0.215 s, and 0.486 s with stored
+    votes; one iteration took 0.018 s, and 0.298 s with stored votes. The axis of atoms comes before that of inputs,
+    since sums over a last axis of 8 are slow.
     """
 
     class_axis = 0  # couplings are (C, B, I)
@@ -216,7 +218,7 @@ class ProductVotes:
     def __init__(self, inputs: Any, kernel: Any) -> None:
         """Takes the input capsules u, `(B, I, A)`, and the matrices W, `(C, I, A, D)`, of one dtype."""
         self.classes, self.inputs, self.atoms, self.out = kernel.shape
-        self.across = ops.transpose(inputs, (0, 2, 1))  # (B, A, I)
+        self.transposed = ops.transpose(inputs, (0, 2, 1))  # (B, A, I)
         matrices = ops.transpose(kernel, (0, 2, 1, 3))  # (C, A, I, D)
         self.matrices = ops.reshape(matrices, (self.classes, self.atoms * self.inputs, self.out))  # (C, A*I, D)
 
@@ -225,15 +227,15 @@ class ProductVotes:
         if couplings is None:
             side_by_side = ops.transpose(self.matrices, (1, 0, 2))  # (A*I, C, D)
             side_by_side = ops.reshape(side_by_side, (self.atoms * self.inputs, self.classes * self.out))
-            summed = ops.matmul(ops.reshape(self.across, (-1, self.atoms * self.inputs)), side_by_side)  # (B, C*D)
+            summed = ops.matmul(ops.reshape(self.transposed, (-1, self.atoms * self.inputs)), side_by_side)  # (B, C*D)
             return ops.reshape(summed, (-1, self.classes, self.out))
-        weighted = ops.cast(couplings, self.across.dtype)[:, :, None, :] * self.across  # (C, B, A, I)
+        weighted = ops.cast(couplings, self.transposed.dtype)[:, :, None, :] * self.transposed  # (C, B, A, I)
         weighted = ops.reshape(weighted, (self.classes, -1, self.atoms * self.inputs))
         return ops.transpose(ops.matmul(weighted, self.matrices), (1, 0, 2))  # (B, C, D)
 
     def agreement(self, capsules: Any) -> Any:
         """See `Votes`."""
-        wanted = ops.transpose(ops.cast(capsules, self.across.dtype), (1, 0, 2))  # (C, B, D)
-        pulled = ops.matmul(wanted, ops.transpose(self.matrices, (0, 2, 1)))  # (C, B, A*I)
-        pulled = ops.reshape(pulled, (self.classes, -1, self.atoms, self.inputs))
-        return ops.sum(pulled * self.across, axis=2)  # (C, B, I)
+        by_class = ops.transpose(ops.cast(capsules, self.transposed.dtype), (1, 0, 2))  # (C, B, D)
+        products = ops.matmul(by_class, ops.transpose(self.matrices, (0, 2, 1)))  # (C, B, A*I)
+        products = ops.reshape(products, (self.classes, -1, self.atoms, self.inputs))
+        return ops.sum(products * self.transposed, axis=2)  # (C, B, I)

@@ -19,43 +19,43 @@ from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.core.validation import CONFIG, Natural, Text, validated
 
-SEAL = b"sha256 of the bytes before: "  # ends our weights files, before 32 bytes; HDF5 ignores what follows its content
+SEAL = b"sha256 of the bytes before: "  # followed by 32 bytes at the end of our weights files, which HDF5 ignores
 
 _ORIGIN = "capsrepro"  # the attribute of a weights file that holds its `Origin` as JSON
 _PIECE = 1 << 20  # bytes read at a time
-_ROOM = 1 << 20  # bytes that a weights file may have beside its numbers
+_EXTRA_BYTES = 1 << 20  # that a weights file may have beyond its numbers
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Origin:
-    """What weights were trained as. It is stored with them, so that they are never used with other settings."""
+    """Run, seed, steps and settings of trained weights, stored with them to prevent use with other settings."""
 
     run: Text
     scale: Text
     seed: Natural
-    steps: Natural  # the updates really done, of all members together
+    steps: Natural  # the updates actually made, summed over all members
     settings: RunConfig
 
     @property
     def for_evaluation(self) -> RunConfig:
-        """The settings in float32: bfloat16, in which they may have been trained, would change single answers."""
+        """The settings in float32; an evaluation in the bfloat16 of training could change single predictions."""
         return dataclasses.replace(self.settings, precision="float32")
 
 
 def save_weights(model: keras.Model, path: Path, *, origin: Origin | None = None, half: bool = False) -> None:
-    """Writes the weights alone, no optimizer, as a Keras `.weights.h5`; the same weights give the same bytes.
+    """Saves the weights without the optimizer as a Keras `.weights.h5`; equal weights give equal bytes.
 
-    The SHA-256 of the file goes to its end: HDF5 has no checksum of the numbers.
+    The SHA-256 of the content is appended to the file, since HDF5 has no checksum of the numbers.
 
     Args:
-        model: whose weights; its own stay as they are.
-        path: of the file.
-        origin: what they were trained as; None: not known.
-        half: store each number in float16, of 11 bits, and so the file in half the size; they are loaded as float32.
+        model: the model; its weights do not change.
+        path: the file to write, atomically.
+        origin: run and settings of the training; None: unknown.
+        half: store numbers in float16 (11 significant bits), in half the size; loading converts them to float32.
     """
     with files.replacing(path) as temporary:
-        # On a full disk HDF5 ends the process with a segmentation fault: whether there is room has to be known before.
-        temporary.write_bytes(bytes(4 * model.count_params() + _ROOM))
+        # On a full disk HDF5 crashes with a segmentation fault, so the space is tested first.
+        temporary.write_bytes(bytes(4 * model.count_params() + _EXTRA_BYTES))
         uncompiled(model).save_weights(temporary)
         if half:
             _halve(temporary)
@@ -70,11 +70,11 @@ def save_weights(model: keras.Model, path: Path, *, origin: Origin | None = None
 
 
 def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
-    """What the weights in a file were trained as; None where the file does not say.
+    """Reads run and settings of the weights in a file; None if they are not stored.
 
     Args:
-        path: of the file.
-        expected: the run that they must be of; None: any.
+        path: the file.
+        expected: the run that the weights must belong to; None: any.
 
     Raises:
         Error: the file is missing or damaged, or its weights are of another run, scale or seed.
@@ -84,7 +84,7 @@ def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
         with h5py.File(path, "r") as file:
             text = file.attrs.get(_ORIGIN)
         content = None if text is None else json.loads(text)
-    except Exception as fault:  # of a damaged file HDF5 raises almost anything
+    except Exception as fault:  # HDF5 raises many types on damaged files
         raise Error(
             f"{path}: not readable ({' '.join(str(fault).split())[:200]}); delete it and train again"
         ) from fault
@@ -102,10 +102,10 @@ def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
 
 
 def origin_of(where: RunPaths) -> Origin:
-    """What the weights of a run were trained as: stored with them or, for older ones, in their provenance.
+    """Reads run and settings of a run's weights from their file or, for older weights, from their provenance.
 
     Raises:
-        Error: the weights are missing, damaged or of another run, or neither file says what they were trained as.
+        Error: the weights are missing, damaged or of another run, or neither file has the settings.
     """
     if (stored := read_origin(where.weights, where)) is not None:
         return stored
@@ -115,12 +115,12 @@ def origin_of(where: RunPaths) -> Origin:
 
 
 def evaluation_settings(path: Path, otherwise: RunConfig, expected: RunPaths | None = None) -> RunConfig:
-    """The settings with which weights are evaluated: those that they were trained with, in float32.
+    """The settings to evaluate weights with: those of their training, in float32.
 
     Args:
         path: the weights file.
-        otherwise: the settings where the file says none.
-        expected: as for `read_origin`.
+        otherwise: the settings to use if the file stores none.
+        expected: see `read_origin`.
     """
     if (origin := read_origin(path, expected)) is not None:
         return origin.for_evaluation
@@ -128,20 +128,20 @@ def evaluation_settings(path: Path, otherwise: RunConfig, expected: RunPaths | N
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Fills a model of the same architecture with the weights of `save_weights`.
+    """Loads weights of `save_weights` into a model of the same architecture.
 
     Raises:
-        Error: the file is missing, is damaged, is no weights file, belongs to another architecture, or holds a number
-            that is not finite (which need not show: oneDNN's ReLU turns NaN into 0). The model is then not to be used.
+        Error: the file is missing, damaged, not a weights file or of another architecture, or a number in it is not
+            finite. The latter could go unnoticed, as oneDNN's ReLU turns NaN into 0. Do not use the model after it.
     """
     _check_file(path)
     try:
         _check_sizes(path)
         with warnings.catch_warnings():
-            # Keras only warns of a layer that the file has no weights for, and leaves it as it was initialised.
+            # If the file lacks the weights of a layer, Keras only warns and leaves the layer as initialised.
             warnings.simplefilter("error", UserWarning)
             uncompiled(model).load_weights(path)
-    except Exception as fault:  # of a damaged file HDF5 raises almost anything
+    except Exception as fault:  # HDF5 raises many types on damaged files
         reason = " ".join(str(fault).split())[:300]
         raise Error(
             f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})"
@@ -173,7 +173,7 @@ def _halve(path: Path) -> None:
 
 
 def _is_sealed(path: Path) -> bool:
-    """Whether a file is what `save_weights` wrote, as its end says; one that says nothing, as Keras's do, passes."""
+    """Whether the checksum at the end of a file is correct; files without one, such as Keras's own, pass."""
     content = path.stat().st_size - len(SEAL) - 32
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -188,7 +188,7 @@ def _is_sealed(path: Path) -> bool:
 
 
 def _check_sizes(path: Path) -> None:
-    """Refuses a file whose arrays together claim to be larger than the file, before one of them is read."""
+    """Raises ValueError if the arrays of a file claim more bytes than the file has, before any is read."""
     sizes = [0]
 
     def add(_: str, entry: Any) -> None:
@@ -202,7 +202,7 @@ def _check_sizes(path: Path) -> None:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """SHA-256 over the arrays with their names and shapes (a file also holds what is not weights)."""
+    """SHA-256 over the names, shapes and values of a model's weights; the file's hash would cover more than these."""
     names = "".join(f"{variable.path} {variable.shape}" for variable in model.weights)
     return arrays_sha256(map(keras.ops.convert_to_numpy, model.weights), names)
 
@@ -216,5 +216,5 @@ def arrays_sha256(arrays: Iterable[np.ndarray], names: str = "") -> str:
 
 
 def uncompiled(model: keras.Model) -> keras.Model:
-    """The same layers without the optimizer and the metrics that `compile` adds to what is saved."""
+    """A model of the same layers without the state of optimizer and metrics, which would be saved too."""
     return keras.Model(model.input, model.output, name=model.name)

@@ -1,1 +1,1 @@
-"""One training: the loop, its backups and history, and the provenance of its weights."""
+"""Trains a network: the training loop, backups, history, and the provenance of the weights."""

@@ -1,4 +1,4 @@
-"""The backups that a killed training goes on from."""
+"""Backups that an interrupted training resumes from."""
 
 import contextlib
 import hashlib
@@ -17,18 +17,18 @@ from capsrepro.network.weights import arrays_sha256, uncompiled
 
 log = logging.getLogger(__name__)
 
-KEPT = 2  # backups: the newest, and the one before it in case the newest cannot be read
+KEPT = 2  # backups to keep: the newest, and the one before it in case the newest cannot be read
 
 
 class Backups:
     """The backups of one training, `folder/<fingerprint>/<step>.npz`.
 
-    The fingerprint stands for all that determines the weights, so that a training with other settings, data or code
-    never finds these; it starts anew beside them.
+    The fingerprint covers everything that determines the weights. A training with other settings, data or code has
+    another fingerprint, so that it ignores these backups and starts from the beginning.
     """
 
     def __init__(self, folder: Path, fingerprint: dict[str, Any]) -> None:
-        """Takes what the fingerprint consists of: a dictionary that JSON can hold."""
+        """Takes the parent folder and the content of the fingerprint, a dictionary of JSON values."""
         content = json.dumps(fingerprint, sort_keys=True)
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
         self.folder = folder / self.fingerprint[:16]
@@ -38,10 +38,15 @@ class Backups:
             )
 
     def save(self, model: keras.Model, step: int, record: dict[str, Any]) -> None:
-        """Keeps all that a training needs to go on after `step`; `record` is what else it wants back, as JSON.
+        """Saves the state of a training after `step` and removes old backups.
+
+        Args:
+            model: the compiled model.
+            step: number of steps done.
+            record: additional JSON values that `restore` returns.
 
         Raises:
-            Error: a variable is not finite; what is there already stays.
+            Error: a variable is not finite; existing backups are kept.
         """
         arrays = [keras.ops.convert_to_numpy(variable) for variable in _state(model)]
         if not all(np.isfinite(array).all() for array in arrays):
@@ -50,22 +55,22 @@ class Backups:
         text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         with files.replacing(self.folder / f"{step:08d}.npz") as temporary:
             np.savez(temporary, meta=text, **{f"v{number}": array for number, array in enumerate(arrays)})
-        # Backups of later steps could not be read, or this training would have gone on from them.
-        there = self._all()
-        kept = [path for path in there if path.stem <= f"{step:08d}"][-KEPT:]
-        for path in set(there).difference(kept):
+        # Backups of later steps are unreadable; otherwise this training would have resumed from them.
+        existing = self._all()
+        kept = [path for path in existing if path.stem <= f"{step:08d}"][-KEPT:]
+        for path in set(existing).difference(kept):
             path.unlink()
 
     def restore(self, model: keras.Model) -> tuple[int, dict[str, Any]]:
-        """Fills the compiled model and its optimizer from the newest backup that can be read.
+        """Restores the compiled model and its optimizer from the newest readable backup.
 
         Returns:
-            The step after which it was made and the record; 0 and an empty record where there is none.
+            The step and the record of the backup; 0 and an empty record if there is none.
         """
         for path in reversed(self._all()):
             try:
                 meta, arrays = self._read(path, [tuple(variable.shape) for variable in _state(model)])
-            except Exception as fault:  # noqa: BLE001  # of a damaged file zipfile and NumPy raise almost anything
+            except Exception as fault:  # noqa: BLE001  # many types on damaged files
                 reason = " ".join(str(fault).split())
                 log.warning("%s: this backup cannot be read (%s); trying the one before", path, reason)
                 continue
@@ -75,10 +80,10 @@ class Backups:
         return 0, {}
 
     def clear(self) -> None:
-        """Removes them, once the weights that they led to are in place, unless another start goes on from them."""
+        """Removes the backups once the final weights are saved, unless another process is training from them."""
         with contextlib.suppress(Error), files.locked(self.folder.parent, "training"):
             if self.folder.is_dir():
-                shutil.rmtree(self.folder)  # with what a killed save left
+                shutil.rmtree(self.folder)  # including leftovers of interrupted saves
 
     def _read(self, path: Path, shapes: list[tuple[int, ...]]) -> tuple[dict[str, Any], list[np.ndarray]]:
         stored = files.read_arrays(path)
@@ -100,5 +105,5 @@ class Backups:
 
 
 def _state(model: keras.Model) -> list[Any]:
-    """Weights, the state of dropout's seeds (which `model.weights` leaves out) and the optimizer's variables."""
+    """Weights, dropout's seed states (which `model.weights` leaves out) and the optimizer's variables."""
     return [*uncompiled(model).variables, *model.optimizer.variables]

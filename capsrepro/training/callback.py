@@ -1,4 +1,4 @@
-"""What watches a training: it keeps backups and a history, and ends the training where it is to end."""
+"""The Keras callback of a training: backups, history, early stopping, and checks of the loss and accuracy."""
 
 import functools
 import math
@@ -16,17 +16,17 @@ from capsrepro.data.batches import Dataset
 from capsrepro.network import evaluation, models, routing
 from capsrepro.training.backups import Backups
 
-# Keras puts the output's name in front where there are several.
+# Keras prefixes the name of the output if a model has several.
 NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
 STOP = "stop_accuracy_pct"  # the column of the accuracy that ends a training
-PATIENCE, LEARNING = 3, 30_000  # intervals, and images in them, at chance before a training is given up
-PROBE = 32  # images of the probe
-STOP_BATCH = 500  # images at a time of the split that ends a training
-PASSES = 5  # of routing, as many as Figure A.1 tells of
+PATIENCE, LEARNING = 3, 30_000  # a training is ended after this many intervals and images at chance level
+PROBE = 32  # training images on which the changes of the routing logits are measured
+STOP_BATCH = 500  # batch size for the split that ends a training
+PASSES = 5  # routing passes measured, as in Figure A.1
 
 
 class TrainingCallback(keras.callbacks.Callback):
-    """Keeps a backup and a line of history at the end of each interval, and ends the training where it is to end."""
+    """Saves a backup and a line of history after each interval, and ends the training at its stopping accuracy."""
 
     def __init__(
         self,
@@ -34,21 +34,30 @@ class TrainingCallback(keras.callbacks.Callback):
         run: RunConfig,
         dataset: Dataset,
         stop: Dataset | None,
-        asked: Sequence[int] = (),
+        received: Sequence[int] = (),
         watch: Mapping[str, Dataset] | None = None,
     ) -> None:
-        """Takes where backups go, the run, what it is trained on, the split that ends it, and signals."""
+        """Sets up the callback.
+
+        Args:
+            kept: the backups.
+            run: settings of the run.
+            dataset: the training split.
+            stop: the split whose accuracy ends the training; None: none.
+            received: list of received signals, see `signals.deferred`; the training stops once it is not empty.
+            watch: splits whose accuracy in percent is a column of the history, by the name of the column.
+        """
         super().__init__()
         self.backups = kept
         self.run = run
         self.dataset = dataset
         self.stop = stop
-        self.asked = asked
+        self.received = received
         self.watch = dict(watch or {})
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._began = 0.0
-        self._first = 0  # step that the interval began at
+        self._first = 0  # step at the start of the interval
 
     @property
     def stopped(self) -> bool:
@@ -57,24 +66,24 @@ class TrainingCallback(keras.callbacks.Callback):
 
     @functools.cached_property
     def classifier(self) -> keras.Model:
-        """Made once: what it predicts with is compiled at its first use."""
+        """The model from `image` to `scores`; it is cached, as its prediction is compiled at the first use."""
         return models.classifier(self.model)
 
     @functools.cached_property
     def encoder(self) -> keras.Model:
-        """From `image` to the capsules that are routed."""
+        """The model from `image` to the input capsules of the routing."""
         return keras.Model(self.model.input["image"], self.model.get_layer("digit_capsules").input)
 
     @functools.cached_property
     def probe(self) -> np.ndarray:
-        """Training images, undistorted, that the routing is looked at with."""
+        """Undistorted training images on which the changes of the routing logits are measured."""
         return self.dataset.batch(np.arange(min(PROBE, len(self.dataset)))).images
 
     def restore(self, model: keras.Model) -> int:
-        """Fills the compiled model from the newest backup, history and seconds with it.
+        """Restores the compiled model, the history and the elapsed time from the newest backup.
 
         Returns:
-            The step after which the training goes on; 0 where there is no backup.
+            The step from which the training resumes; 0 if there is no backup.
         """
         step, record = self.backups.restore(model)
         self.history, self.seconds = record.get("history", []), record.get("seconds", 0.0)
@@ -86,16 +95,19 @@ class TrainingCallback(keras.callbacks.Callback):
         self._first = steps_done(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the loss, a mean over the interval that stays not finite once it is, and at signals."""
-        step = self._first + batch + 1  # not the optimizer's: with JAX, looking into the model at each step is slow
+        """Checks the loss and handles received signals.
+
+        The loss is a mean over the interval so far, so that it stays non-finite once any step was.
+        """
+        step = self._first + batch + 1  # not read from the optimizer, which is slow at every step with JAX
         check_finite(logs["loss"], step, self.backups.folder)
         ends = step % self.run.checkpoint_steps == 0 or step == self.run.steps
-        if self.asked and not ends:  # otherwise the end of the interval saves it with its line of history
+        if self.received and not ends:  # at the end of an interval, on_epoch_end saves
             self.seconds += time.perf_counter() - self._began
             self._save(step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes the backup."""
+        """Adds a line to the history, saves a backup, and decides whether the training ends."""
         self.seconds += time.perf_counter() - self._began
         step = steps_done(self.model)
         line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)}
@@ -114,7 +126,7 @@ class TrainingCallback(keras.callbacks.Callback):
         return 100.0 - evaluation.count(scored, split).error_pct
 
     def _logit_changes(self) -> list[float]:
-        """What each of `PASSES` passes of routing would change the logits by; see `routing.logit_changes`."""
+        """The mean change of the logits in each of `PASSES` routing passes, see `routing.logit_changes`."""
         digit = self.model.get_layer("digit_capsules")
         votes = digit.votes(self.encoder(self.probe))
         changes = routing.logit_changes(votes, digit.bias, PASSES, digit.leaky, digit.update)
@@ -122,17 +134,19 @@ class TrainingCallback(keras.callbacks.Callback):
 
     def _save(self, step: int) -> None:
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
-        if self.asked and step < self.run.steps:
-            raise Stopped(self.asked[0], f"step {step} is saved in {self.backups.folder}; the next start goes on there")
+        if self.received and step < self.run.steps:
+            raise Stopped(
+                self.received[0], f"step {step} is saved in {self.backups.folder}; the next start goes on there"
+            )
 
 
 def steps_done(model: keras.Model) -> int:
-    """How many updates are behind a compiled model's weights, on however many devices they are."""
+    """The number of updates that a compiled model has made."""
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def named(logs: Mapping[str, Any]) -> dict[str, float]:
-    """What Keras logs, under names that do not depend on whether there is a decoder; `loss` is the total."""
+    """Renames Keras's logs, so that names are the same with and without a decoder; `loss` is the total."""
     return {NAMES.get(name, name): float(value) for name, value in logs.items()}
 
 
@@ -140,20 +154,21 @@ def check_finite(loss: float, step: int, kept: Path | None) -> None:
     """Stops a training that has diverged.
 
     Raises:
-        Error: the loss is not finite; `kept` is where the last good weights are.
+        Error: the loss is not finite; the message names `kept`, the folder of the last good weights.
     """
     if not np.isfinite(loss):
         raise Error(f"step {step}: the loss is {loss}; the last good weights are in {kept or 'none'}")
 
 
 def check_above_chance(history: Sequence[Mapping[str, float]], run: RunConfig, classes: int, digits: int = 1) -> None:
-    """Stops a training that learns nothing, the well-known "10 % on some GPUs", instead of going on for hours.
+    """Stops a training that learns nothing, such as the well-known "10 % on some GPUs".
 
-    It learns nothing if in each of the last `PATIENCE` intervals, of at least `LEARNING` images together, it was right
-    less often than 1.2 times chance: more than the share of the most frequent digit, which a constant answer gets.
+    A training learns nothing if its accuracy is at most 1.2 times chance in each of the last `PATIENCE` intervals, with
+    at least `LEARNING` images in total. This bound is above the share of the most frequent digit, which is the accuracy
+    of a constant prediction.
 
     Raises:
-        Error: so it is; the message says what was seen.
+        Error: the training learns nothing; the message has the accuracies.
     """
     last = history[-PATIENCE:]
     chance = 1.0 / math.comb(classes, digits)

@@ -1,4 +1,4 @@
-"""The fingerprint of a training: everything that determines its weights, the source code included."""
+"""The fingerprint of a training: everything that determines its weights, including the source code."""
 
 import ast
 import dataclasses
@@ -20,20 +20,20 @@ PACKAGES = ("capsrepro", "experiments")
 
 
 def fingerprint(run: RunConfig, dataset: Dataset, seed: int, sources: Iterable[Path]) -> dict[str, Any]:
-    """Settings, seed, data, backend and source code of a training, as JSON can hold it.
+    """Settings, seed, data, backend and source code of a training, as JSON values.
 
     Args:
-        run: its settings.
+        run: settings of the run.
         dataset: the training split.
-        seed: of the training.
-        sources: the files whose code makes the weights, see `sources_of`: relative to the project, or absolute.
+        seed: seed of the training.
+        sources: the source files that determine the weights, see `sources_of`; relative to the project, or absolute.
     """
     return {
         "settings": dataclasses.asdict(devices.resolved(run)),
         "seed": seed,
         "data": {"name": dataset.name, "sha256": dataset.sha256, "examples": len(dataset)},
         "backend": keras.backend.backend(),
-        "gpu": bool(devices.gpus()),  # a CPU computes the primary convolution in another way
+        "gpu": bool(devices.gpus()),  # CPUs and GPUs compute convolutions differently
         "sources": {
             path.name if path.is_absolute() else path.as_posix(): files.sha256(ROOT / path) for path in sorted(sources)
         },
@@ -41,10 +41,10 @@ def fingerprint(run: RunConfig, dataset: Dataset, seed: int, sources: Iterable[P
 
 
 def sources_of(loop: Path, dataset: Dataset) -> set[Path]:
-    """The files of the training loop and of a data set's module, with what they import of the project.
+    """The source files of the training loop and of a data set's module, with their imports from the project.
 
     Raises:
-        Error: the data set's class was typed into an interpreter, so that no file holds its code.
+        Error: the data set's class has no source file, for instance in an interactive interpreter.
     """
     try:
         module = Path(inspect.getfile(type(dataset)))
@@ -55,18 +55,18 @@ def sources_of(loop: Path, dataset: Dataset) -> set[Path]:
 
 
 def import_closure(script: Path, root: Path) -> tuple[Path, ...]:
-    """The files of `PACKAGES` that a script imports, they import, and so on, and the script itself.
+    """A script and all files of `PACKAGES` that it imports, directly or indirectly.
 
-    It is read from the syntax; nothing is imported. Imports inside functions count, those under `if TYPE_CHECKING:` do
-    not, since they never run. The `__init__.py` of each package on the way to a module counts, as Python runs it first.
-    `importlib` is not seen through.
+    Files are only parsed, not imported. Imports inside functions count; those under `if TYPE_CHECKING:` do not, since
+    they never run. The `__init__.py` of each parent package counts, as Python runs it first. Imports with `importlib`
+    are not found.
 
     Args:
-        script: a Python file; a relative path is taken from `root`.
-        root: the folder that holds the packages.
+        script: a Python file; a relative path is relative to `root`.
+        root: the folder of the packages.
 
     Returns:
-        Sorted paths, relative to `root` where they lie under it; a script that lies elsewhere keeps its own.
+        Sorted paths, relative to `root` if they are below it; a script outside of `root` keeps its path.
 
     Raises:
         OSError: the script is not readable.
@@ -90,7 +90,7 @@ def _relative(path: Path, root: Path) -> Path:
 
 
 def _imported(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    """The dotted names in the imports below `node`, in a module of `package`; the last part may be no module."""
+    """The dotted names imported below `node` in a module of `package`; the last part may not be a module."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -103,7 +103,7 @@ def _imported(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:
-    """The files that Python runs to import `name`, the packages first; none if it is not of `PACKAGES`."""
+    """The files that Python runs to import `name`, parent packages first; none if it is outside of `PACKAGES`."""
     parts = name.split(".") if name.partition(".")[0] in PACKAGES else []
     for path in (Path(*parts[: count + 1]) for count in range(len(parts))):
         candidates = (path / "__init__.py", path.with_suffix(".py"))

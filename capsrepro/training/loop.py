@@ -1,4 +1,4 @@
-"""One training: from a run's settings and its data to weights, resumable at every backup."""
+"""The training loop; an interrupted training resumes from its latest backup."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +18,8 @@ from capsrepro.training.callback import TrainingCallback, steps_done
 from capsrepro.training.fingerprint import fingerprint, sources_of
 
 LOWEST_RATE = 1e-6
-PREFETCHED = 8  # batches that are made ahead
-DISPATCHED = 10  # steps that a GPU is given before the loss and signals are looked at, for which it has to stand still
+PREFETCHED = 8  # batches computed in advance
+DISPATCHED = 10  # steps sent to a GPU between two checks of loss and signals, since each check makes it wait
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Trained:
 
     model: keras.Model
     history: list[dict[str, float]]  # for each interval: step, learning_rate, and the means of loss and metrics
-    seconds: float  # spent in steps, over all the starts that it took
-    resumed_at: int  # the step that this start resumed after; 0: it began anew
-    steps: int  # the step that it ended at
-    stop_reached: bool  # False: it should have ended at an accuracy that it did not reach
-    backups: Backups  # to be removed once the weights are in place
+    seconds: float  # time of all steps, including those before an interruption
+    resumed_at: int  # the step from which this process resumed; 0: it started from the beginning
+    steps: int  # the step at which it ended
+    stop_reached: bool  # False: the run declares a stopping accuracy and did not reach it
+    backups: Backups  # to be removed once the final weights are saved
 
 
 def train(
@@ -50,24 +50,27 @@ def train(
     """Trains a run, or resumes an interrupted training of the same fingerprint.
 
     Args:
-        run: its settings.
+        run: settings of the run.
         dataset: the training split.
-        seed: of the weights, the order of the data, its distortion and dropout.
-        state: folder for the backups; those of other settings, data or code in it are left alone.
-        stop: the split whose accuracy ends the training early, where the run has a `stop_pct`.
-        watch: splits whose accuracy in percent goes into each line of the history, by the name of the column.
+        seed: seed of the weights, the order of the data, its distortion and dropout.
+        state: folder for the backups; backups of other settings, data or code in it are kept.
+        stop: the split whose accuracy ends the training early, if the run has a `stop_pct`.
+        watch: splits whose accuracy in percent is a column of the history, by the name of the column.
         logs: folder for TensorBoard; None: no logs.
-        sources: the files whose code makes the weights; None: this module and that of `dataset`, with what they import.
+        sources: the source files that determine the weights; None: this module and that of `dataset`, with their
+            imports.
         verbose: as for Keras's `fit`.
 
     Raises:
-        Error: another process trains here, or the loss is no longer finite; the last good backup stays.
+        Error: another process is training in `state`, the loss is not finite, or nothing is learnt; the last good
+            backup is kept.
+        Stopped: a signal was received; the state is saved.
     """
-    with files.locked(state, "training"), signals.noted() as asked:
+    with files.locked(state, "training"), signals.deferred() as received:
         make_deterministic(seed)
         model = compiled(run, dataset, seed)
         known = fingerprint(run, dataset, seed, sources_of(Path(__file__), dataset) if sources is None else sources)
-        progress = TrainingCallback(Backups(state, known), run, dataset, stop, asked, watch)
+        progress = TrainingCallback(Backups(state, known), run, dataset, stop, received, watch)
         first = progress.restore(model)
         if not progress.stopped:
             stream = Stream(dataset, run.batch_size, seed)
@@ -102,13 +105,13 @@ def fit(
 def compiled(
     run: RunConfig, dataset: Dataset, seed: int, metrics: Mapping[str, list[Any]] | None = None
 ) -> keras.Model:
-    """The run's network with its losses, Adam, and the metric `right`: the share of images all of whose digits are.
+    """Builds a run's network and compiles it with its losses, Adam, and the accuracy, the metric `right`.
 
     Args:
-        run: its settings.
-        dataset: for the shape of an image, how many digits are in it, and the classes.
-        seed: of the initial weights and of dropout.
-        metrics: others, by output.
+        run: settings of the run.
+        dataset: gives the shape of an image and the numbers of its digits and classes.
+        seed: seed of the initial weights and of dropout.
+        metrics: additional metrics, by output.
     """
     model = models.build(run, dataset.image_shape, classes=dataset.classes, digits=dataset.digits, seed=seed)
     objective = {"scores": losses.classification(run.loss, run.recipe_of_loss)}
@@ -124,7 +127,7 @@ def compiled(
         loss=objective,
         metrics={**(metrics or {}), "scores": [right, *(metrics or {}).get("scores", [])]},
         steps_per_execution=DISPATCHED if with_jax and on_gpu else 1,
-        # With TensorFlow on a CPU, XLA's convolutions were measured 17 times slower than oneDNN's; JAX has no other.
+        # With TensorFlow on a CPU, XLA's convolutions were measured 17 times slower than oneDNN's. JAX always uses XLA.
         jit_compile=with_jax or on_gpu,
     )
     model.optimizer.build(model.trainable_variables)
@@ -132,7 +135,7 @@ def compiled(
 
 
 def make_deterministic(seed: int) -> None:
-    """Seeds what is not seeded by itself and asks TensorFlow for kernels that add in a fixed order."""
+    """Sets Keras's global seed, and makes TensorFlow use deterministic kernels, which add in a fixed order."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow
@@ -141,9 +144,9 @@ def make_deterministic(seed: int) -> None:
 
 
 def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A batch as `models.capsnet` takes it: inputs `image` and `mask`, truths `scores` and `reconstruction`."""
+    """Converts a batch for `models.capsnet`: inputs `image` and `mask`, targets `scores` and `reconstruction`."""
     one_hot = np.eye(classes, dtype=np.float32)[batch.labels]  # (B, T, C)
-    # The maximum, not the sum: two digits of one class would give 2 and, as in the released code, a negative loss.
+    # Not the sum, which would be 2 for two digits of one class and make the loss negative, as in the released code.
     inputs, truths = {"image": batch.images}, {"scores": one_hot.max(axis=1)}
     if decoder:
         inputs["mask"] = one_hot
@@ -152,24 +155,24 @@ def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any
 
 
 class Decay(keras.optimizers.schedules.ExponentialDecay):
-    """The released code's rate: max(1e-6, rate * decay_rate^(step / decay_steps)), falling at every step."""
+    """The released code's learning rate: max(1e-6, rate * decay_rate^(step / decay_steps)), at every step."""
 
     def __call__(self, step: Any) -> Any:
-        """The rate for this step."""
+        """The learning rate at this step."""
         return keras.ops.maximum(super().__call__(step), LOWEST_RATE)
 
 
 class AveragingAdam(keras.optimizers.Adam):
-    """Adam that keeps a moving average of the weights beside them, and puts it in their place only when told to.
+    """Adam with a moving average of the weights, which replaces them only when `finish` is called.
 
-    Keras does so at the end of each `fit`; here a training is several of them, as many as it takes.
+    Keras replaces the weights at the end of each `fit`, but a training here may call `fit` several times.
     """
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Leaves the weights as they are."""
+        """Does nothing, instead of replacing the weights."""
 
     def finish(self, weights: Any) -> None:
-        """Puts the average in place of the weights."""
+        """Replaces the weights by their average."""
         super().finalize_variable_values(weights)
 
 
@@ -184,34 +187,42 @@ class Steps(keras.utils.PyDataset):
         return self.stop - self.start
 
     def __getitem__(self, item: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Inputs and truths of a batch."""
+        """Inputs and targets of a batch."""
         return tensors(self.stream.batch(self.start + item), self.stream.dataset.classes, decoder=self.decoder)
 
 
 def pipeline(steps: Steps) -> Any:
     """Training batches as `fit` takes them: the same ones, prefetched.
 
-    With TensorFlow it is a tf.data pipeline without the autotuner that Keras's own has. Its destructor waits until the
-    autotuner wakes, whose period doubles from 10 ms to 60 s: about half of all calls of `fit` ended in such a wait.
+    With TensorFlow it is a tf.data pipeline that differs from Keras's own in two points. It has no autotuner: the
+    destructor of a pipeline waits until the autotuner wakes, whose period doubles from 10 ms to 60 s, and about half of
+    all calls of `fit` ended in such a wait. And it is no generator: TensorFlow 2.21 then has every freed block of
+    128 kB returned to the system, and 120 steps of the quick CapsNet took 11 million page faults and 103 s in place of
+    0.7 million and 71 s.
     """
     if keras.backend.backend() != "tensorflow":
         return steps
     import tensorflow as tf
 
-    def spec(array: np.ndarray) -> Any:
-        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+    first = steps[0]
+    arrays = tf.nest.flatten(first)
 
-    signature = tuple({name: spec(array) for name, array in part.items()} for part in steps[0])
-    batches = tf.data.Dataset.from_generator(
-        lambda: map(steps.__getitem__, range(len(steps))), output_signature=signature
-    )
+    def batch(item: Any) -> list[np.ndarray]:
+        return [np.ascontiguousarray(array) for array in tf.nest.flatten(steps[int(item)])]
+
+    def fetch(item: Any) -> Any:
+        tensors = tf.numpy_function(batch, [item], [array.dtype for array in arrays])
+        for tensor, array in zip(tensors, arrays, strict=True):
+            tensor.set_shape((None, *array.shape[1:]))
+        return tf.nest.pack_sequence_as(first, tensors)
+
     options = tf.data.Options()
     options.autotune.enabled = False
-    return batches.prefetch(PREFETCHED).with_options(options)
+    return tf.data.Dataset.range(len(steps)).map(fetch).prefetch(PREFETCHED).with_options(options)
 
 
 def _adam(run: RunConfig) -> keras.optimizers.Optimizer:
-    """Adam as TensorFlow 1 has it, with the run's rate."""
+    """Adam with TensorFlow 1's epsilon and the run's learning rate."""
     rate = Decay(run.learning_rate, run.decay_steps, run.decay_rate)
     if run.average is None:
         return keras.optimizers.Adam(rate, epsilon=1e-8)
@@ -219,9 +230,12 @@ def _adam(run: RunConfig) -> keras.optimizers.Optimizer:
 
 
 def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int, int]]:
-    """The stretches of training still to do: whole intervals, then what is left of the last one."""
+    """Splits the remaining steps into (start, stop, interval): the rest of an interrupted interval, then whole ones.
+
+    An incomplete last interval comes last.
+    """
     whole = steps - steps % interval
-    if first < whole and first % interval:  # it was stopped by a signal
+    if first < whole and first % interval:  # stopped by a signal within an interval
         boundary = first + interval - first % interval
         yield first, boundary, boundary - first
         first = boundary

@@ -1,4 +1,4 @@
-"""The provenance of trained weights: settings, data, code, machine, versions and time."""
+"""Describes the provenance of trained weights: settings, data, code, machine, versions and time."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from capsrepro.training.loop import Trained
 
 
 def describe(run: RunConfig, dataset: Dataset, trained: Sequence[Trained]) -> dict[str, Any]:
-    """The provenance of a training, as JSON can hold it.
+    """The provenance of a training, as JSON values.
 
     Args:
-        run: its settings; `settings` repeats them, so that a table can tell when params.yaml has moved on.
-        dataset: what it was trained on.
-        trained: what came out, one for each member.
+        run: settings of the run; they are stored, so that tables can detect later changes of params.yaml.
+        dataset: the training split.
+        trained: the results of the training, one for each member.
 
     Returns:
-        Among others `steps_done` (of all members), `stop_reached`, `train_seconds`, `images_per_second`,
-        `peak_memory_mb` (resident, of this process), and the environment, see `environment.describe`.
+        `steps_done` (of all members), `stop_reached`, `train_seconds`, `images_per_second`, `peak_memory_mb` (resident,
+        of this process), and the entries of `facts`.
     """
     steps, seconds = sum(one.steps for one in trained), sum(one.seconds for one in trained)
     return {
@@ -34,12 +34,12 @@ def describe(run: RunConfig, dataset: Dataset, trained: Sequence[Trained]) -> di
 
 
 def facts(run: RunConfig, dataset: Dataset, train_examples: int) -> dict[str, Any]:
-    """What is known of weights that others trained, too: settings, data, and with what they were trained or tested.
+    """The part of the provenance that is also known of the released checkpoints: settings, data and environment.
 
     Args:
-        run: the settings that they were trained with.
-        dataset: what they were trained on; where others did that, what they were tested on.
-        train_examples: how many images they were trained on.
+        run: settings of the training.
+        dataset: the training split; for released checkpoints the test split.
+        train_examples: number of training images.
     """
     return {
         "settings": dataclasses.asdict(devices.resolved(run)),

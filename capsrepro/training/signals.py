@@ -1,4 +1,4 @@
-"""Stopping when asked to, but not in the middle of a step."""
+"""Defers signals, so that a training stops at the end of a step."""
 
 import contextlib
 import signal
@@ -8,25 +8,25 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[list[int]]:
-    """Notes SIGTERM and Ctrl-C in a list instead of dying of them; a second one kills as ever.
+def deferred() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT (Ctrl-C) in a list instead of ending the process; a second signal ends it.
 
-    Only a process's main thread can do so; in another the list stays empty.
+    Only the main thread of a process can handle signals; in other threads the list stays empty.
     """
-    asked: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield received
         return
 
-    def note(number: int, frame: Any) -> None:
-        if asked:
+    def record(number: int, frame: Any) -> None:
+        if received:
             signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
-        asked.append(number)
+        received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

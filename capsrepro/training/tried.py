@@ -1,4 +1,4 @@
-"""The list of trainings that did not finish: `studies/tried.csv` in the folder of a scale, written by the program."""
+"""Lists unfinished trainings of a scale in `studies/tried.csv`."""
 
 import contextlib
 import csv
@@ -28,7 +28,10 @@ COLUMNS = (
 
 @contextlib.contextmanager
 def listed_if_unfinished(where: RunPaths, run: RunConfig) -> Iterator[None]:
-    """Appends a line to the list if what is inside fails or is stopped; a training that never began is not listed."""
+    """Context manager that appends a line to the list if the training in it fails or is stopped.
+
+    A training that could not start, because another process is training the run, is not listed.
+    """
     began = time.perf_counter()
     try:
         yield

@@ -1,7 +1,9 @@
 """Checkpoints and backups damaged at random: refused by name in one line, passed over, or restored exactly."""
 
+import functools
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,83 +14,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsrepro.core.params import RunConfig
-from capsrepro.network import models
-from capsrepro.network.weights import SEAL, arrays_sha256, load_weights, save_weights, weights_sha256
+from capsrepro.network.weights import arrays_sha256, load_weights, save_weights, weights_sha256
 from capsrepro.released import checkpoints
 from capsrepro.training import backups
+from tests.support import unsealed_weights
 from tests.support.arrays import HEADERS, Trap, npy, npz
 from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put
-from tests.support.commands import run_code
+from tests.support.commands import run_module
 from tests.support.digits import needs_tensorflow
+from tests.support.runs import tiny_network
 
 pytestmark = pytest.mark.usefixtures("counted")
 
-RUN = RunConfig("mnist", "capsnet", routing=1, conv_channels=(2,), primary_types=1, dense_units=(4, 4))
-SEALED = len(SEAL) + 32  # bytes at the end of our weights files
 with_checkpoints = needs_tensorflow("read and write the released code's checkpoints")
 
-
-def built(seed: int = 0) -> keras.Model:
-    return models.build(RUN, (20, 20, 1), seed=seed)
-
-
-MODEL, STRANGER = built(), built(1)
+MODEL, STRANGER = tiny_network(), tiny_network(1)
 SHA256 = weights_sha256(MODEL)
 
 
 # Our weights
 
 
-def weights(folder: Path, *, sealed: bool = True) -> tuple[Path, bytes]:
-    path = folder / "some.weights.h5"
-    put(path, b"")
-    save_weights(MODEL, path)
-    whole = path.read_bytes()
-    return path, whole if sealed else whole[:-SEALED]
+@pytest.fixture(scope="module")
+def sealed(folder: Path) -> bytes:
+    save_weights(MODEL, folder / "whole.weights.h5")
+    return (folder / "whole.weights.h5").read_bytes()
 
 
 @often
 @given(st.data())
-def test_weights_are_refused_or_exactly_those_saved(folder: Path, data: st.DataObject) -> None:
-    path, whole = weights(folder)
-    put(path, data.draw(damaged(whole, 2000)))
+def test_weights_are_refused_or_exactly_those_saved(folder: Path, sealed: bytes, data: st.DataObject) -> None:
+    path = folder / "some.weights.h5"
+    put(path, data.draw(damaged(sealed, 2000)))
     with frugal(path):
         read = answer("our weights", lambda: load_weights(STRANGER, path), path)
     assert read is REFUSED or weights_sha256(STRANGER) == SHA256
 
 
-@often
-@given(st.data())
-def unsealed(folder: Path, data: st.DataObject) -> None:
-    """Weights as Keras writes them, without a checksum of the numbers."""
-    path, whole = weights(folder, sealed=False)
-    put(path, data.draw(damaged(whole, 2000)))
-    with frugal(path):
-        read = answer("weights without our checksum", lambda: load_weights(STRANGER, path), path)
-    if read is not REFUSED:
-        assert [variable.shape for variable in STRANGER.weights] == [variable.shape for variable in MODEL.weights]
-        assert all(np.isfinite(np.asarray(variable)).all() for variable in STRANGER.weights)
-
-
-def test_weights_without_our_checksum_are_refused_or_finite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In a process of its own, since what reads HDF5 is C and sees the damage."""
-    code = (
-        "import pathlib, sys; from tests.unit import test_bad_input_checkpoints as here, bad_input; "
-        "here.unsealed(pathlib.Path(sys.argv[1])); print(bad_input.tallied())"
-    )
-    place = folder / "apart"
-    place.mkdir()
-    child = run_code(code, place)
+def test_weights_without_our_checksum_are_refused_or_finite(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    child = run_module("tests.support.unsealed_weights", tmp_path)
     assert child.returncode == 0, child.stderr[-3000:]
-    with capsys.disabled():
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
         print(f"\n{child.stdout.strip()}")
-    assert "reader weights without our checksum: 2" in child.stdout
+    assert f"reader {unsealed_weights.READER}: 2" in child.stdout
 
 
-def test_weights_that_claim_to_fill_the_memory_are_refused(folder: Path) -> None:
-    path, whole = weights(folder, sealed=False)
-    put(path, whole)
+def test_weights_that_claim_to_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "some.weights.h5"
+    path.write_bytes(unsealed_weights.unsealed(path))
     with h5py.File(path, "r+") as file:
         name = next(name for name in _names(file) if file[name].ndim == 4)
         del file[name]
@@ -116,14 +89,17 @@ def _names(file: h5py.File) -> list[str]:
 # The released code's
 
 
-def released(folder: Path) -> tuple[Path, dict[str, bytes]]:
+@pytest.fixture(scope="module")
+def parts(folder: Path) -> tuple[Path, dict[str, bytes]]:
     prefix = checkpoints.save_released(MODEL, folder / "model.ckpt", 7)
     return prefix, {name: Path(f"{prefix}{name}").read_bytes() for name in (".index", ".data-00000-of-00001")}
 
 
 @pytest.fixture(scope="module")
-def parts(folder: Path) -> tuple[Path, dict[str, bytes]]:
-    return released(folder)
+def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """Those of a sound checkpoint."""
+    prefix = checkpoints.save_released(MODEL, tmp_path_factory.mktemp("sound") / "model.ckpt", 7)
+    return checkpoints._read_released(str(prefix))
 
 
 @with_checkpoints
@@ -150,12 +126,14 @@ CHANGES = st.none() | st.tuples(st.lists(st.integers(0, 3), max_size=5), TYPES, 
 @with_checkpoints
 @often
 @given(st.data())
-def test_tf1_checkpoint_of_other_variables_is_refused(folder: Path, data: st.DataObject) -> None:
+def test_tf1_checkpoint_of_other_variables_is_refused(
+    folder: Path, variables: dict[str, np.ndarray], data: st.DataObject
+) -> None:
     """A sound checkpoint, but a variable is missing, superfluous, or of another shape, type or value."""
     import tensorflow as tf
 
     prefix = folder / "other.ckpt"
-    values = checkpoints._read_released(str(released(folder / "sound")[0]))
+    values = dict(variables)
     name = data.draw(st.sampled_from([*sorted(values), "another"]))
     change = data.draw(CHANGES)
     values.pop(name, None)
@@ -186,10 +164,11 @@ class Kept(logging.Handler):
 
 
 class Shelf:
-    """A training's two backups, of which the newer one is damaged."""
+    """Two backups of a training of one small layer, of which the newer one is damaged."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = built()
+        numbers = keras.Input((3,))
+        self.model = keras.Model(numbers, keras.layers.Dense(4)(numbers))
         self.model.compile("adam")
         self.model.optimizer.build(self.model.trainable_variables)
         self.backups = backups.Backups(folder, {"of": "a test"})
@@ -221,8 +200,12 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def shelf(folder: Path) -> Shelf:
-    return Shelf(folder / "backups")
+def shelf(folder: Path) -> Iterator[Shelf]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            backups, "_state", functools.cache(backups._state)
+        )  # it builds a model each time that it is asked
+        yield Shelf(folder / "backups")
 
 
 @often

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsrepro.core import not_run
+from capsrepro.core.params import RunConfig
 from capsrepro.evidence import results as evidence
 from capsrepro.report import run_records
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
+from tests.support import result_files
 from tests.support.bad_input import REFUSED, answer, computable, frugal, often, put, written
 
 pytestmark = pytest.mark.usefixtures("counted")
@@ -26,20 +28,11 @@ def to_json(tree: Any) -> str:
     return json.dumps(tree, indent=1)
 
 
-def metrics() -> tuple[dict[str, Any], dict[str, Any]]:
-    score = {
-        "run": "caps", "seed": 0, "scale": "quick", "recipe": "paper", "routing": 3, "reconstruction": True,
-        "wrong": 23, "examples": 10_000, "test_error_pct": 0.23, "wilson_low_pct": 0.15, "wilson_high_pct": 0.35,
-        "parameters": 100, "steps": 5, "weights_sha256": "ab" * 32,
-    }  # fmt: skip
-    origin = {
-        "settings": {"data": "mnist", "steps": 5}, "data_sha256": "cd" * 32, "train_examples": 60_000,
-        "device": "abacus", "train_seconds": 12.5, "images_per_second": 100.0, "git_revision": "0123abc",
-    }  # fmt: skip
-    return score, origin
-
-
-KINDS = dict(zip(("metrics", "provenance"), metrics(), strict=True))
+SETTINGS = RunConfig("mnist", "capsnet", routing=3, reconstruction=True).as_json()
+KINDS = {
+    "metrics": result_files.metrics("caps", SETTINGS, 23, scale="quick"),
+    "provenance": result_files.provenance(SETTINGS),
+}
 
 
 @often

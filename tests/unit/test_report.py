@@ -1,7 +1,6 @@
 """The report of a results folder that is made up here: what it must show, and that it shows it as the files have it."""
 
 import csv
-import dataclasses
 import html
 import html.parser
 import json
@@ -16,7 +15,7 @@ from capsrepro.core import params
 from capsrepro.core.errors import Error
 from capsrepro.evidence import comparison, tables
 from capsrepro.report import content, markdown
-from tests.support import ROOT
+from tests.support import ROOT, result_files
 from tests.support.archives import png
 from tests.support.commands import run_code, run_module
 
@@ -41,22 +40,10 @@ MADE_UP = [
 
 
 def write(folder, run, seed, scale, wrong, examples, metrics, provenance, known):
-    entry = dataclasses.asdict(known.settings(run, scale))
-    score = {
-        "run": run, "seed": seed, "scale": scale, "recipe": entry["recipe"], "routing": entry["routing"],
-        "reconstruction": entry["reconstruction"], "wrong": wrong, "examples": examples,
-        "test_error_pct": 100 * wrong / examples, "wilson_low_pct": 1.0 + seed, "wilson_high_pct": 2.5 + seed,
-        "parameters": 1, "steps": entry["steps"], "weights_sha256": f"{seed}a" * 32,
-    }  # fmt: skip
-    origin = {
-        "settings": entry, "data": f"{entry['data']}-train", "data_sha256": "cd" * 32, "train_examples": 60_000,
-        "device": "a slide rule", "train_seconds": 12.5 + seed, "images_per_second": 100.25, "peak_memory_mb": 900,
-        "versions": {"keras": "3.15.1"}, "arithmetic": {}, "git_revision": "0123" * 10, "git_dirty": False,
-    }  # fmt: skip
-    for kind, values in (("metrics", score | metrics), ("provenance", origin | provenance)):
-        path = folder / scale / kind / f"{run}-seed{seed}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
+    entry = known.settings(run, scale).as_json()
+    score = result_files.metrics(run, entry, wrong, seed=seed, scale=scale, examples=examples)
+    origin = result_files.provenance(entry) | {"train_seconds": 12.5 + seed}
+    result_files.write(folder, scale, f"{run}-seed{seed}", score | metrics, origin | provenance)
 
 
 def made(folder):

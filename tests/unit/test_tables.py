@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import re
 
 import pytest
@@ -12,8 +11,7 @@ from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.evidence import comparison, paper, tables
 from capsrepro.evidence import results as evidence
-from capsrepro.evidence.intervals import wilson
-from tests.support import ROOT
+from tests.support import ROOT, result_files
 from tests.support.commands import run_code, run_module
 
 ROWS = paper.read(ROOT / "results" / "paper.csv")
@@ -31,22 +29,9 @@ def settings(run, **changes):
 def write(folder, run=R3, seed=0, wrong=23, scale="full", metrics=(), provenance=(), **changes):
     """Writes metrics and provenance of one run as the stages do; returns the path of the metrics."""
     entry = settings(run, **changes)
-    low, high = wilson(wrong, 10_000)
-    score = {
-        "run": run, "seed": seed, "scale": scale, "recipe": "paper", "routing": entry["routing"],
-        "reconstruction": entry["reconstruction"], "wrong": wrong, "examples": 10_000, "test_error_pct": wrong / 100,
-        "wilson_low_pct": low, "wilson_high_pct": high, "parameters": ROWS[run].parameters, "steps": entry["steps"],
-        "weights_sha256": "ab" * 32,
-    }  # fmt: skip
-    origin = {
-        "settings": entry, "data": "mnist", "data_sha256": "cd" * 32, "train_examples": 60_000, "device": "abacus",
-        "train_seconds": 12.5, "images_per_second": 100.0, "git_revision": "0123abc", "versions": {},
-    }  # fmt: skip
-    for kind, content in (("provenance", origin | dict(provenance)), ("metrics", score | dict(metrics))):
-        path = folder / scale / kind / f"{run}-seed{seed}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
-    return path
+    score = result_files.metrics(run, entry, wrong, seed=seed, scale=scale) | {"parameters": ROWS[run].parameters}
+    origin = result_files.provenance(entry)
+    return result_files.write(folder, scale, f"{run}-seed{seed}", score | dict(metrics), origin | dict(provenance))
 
 
 def built(folder, scale="full", reasons=None):
@@ -118,7 +103,7 @@ def test_runs_csv_must_have_a_line_for_each_seed(tmp_path):
     tables.write(table, results, tmp_path, "full")
     lines = read_csv(tmp_path / "full" / "runs.csv")
     assert [(line["seed"], line["wrong"], line["routing"]) for line in lines] == [("9", "29", "3"), ("10", "30", "3")]
-    assert [lines[0][name] for name in ("device", "train_seconds", "precision")] == ["abacus", "12.5", "float32"]
+    assert [lines[0][name] for name in ("device", "train_seconds", "precision")] == ["a slide rule", "12.5", "float32"]
 
 
 def test_an_accuracy_must_be_shown_as_such(tmp_path):
