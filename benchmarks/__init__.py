@@ -1,14 +1,22 @@
-"""How fast things are: each module measures one subject, beside the bars that it must reach."""
+"""Benchmarks; each module measures one subject and compares it with its bounds."""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 
-Seconds = tuple[float, float]  # by the wall's clock and by the CPU's
+Seconds = tuple[float, float]  # wall-clock time and CPU time
 
 
-def in_turn(works: Sequence[Callable[[], object]], repeats: int) -> list[list[Seconds]]:
-    """What each turn of each took, after one to warm up; they take turns, so that all meet the same neighbours."""
+def interleaved(works: Sequence[Callable[[], object]], repeats: int) -> list[list[Seconds]]:
+    """Times several functions in turn, so that all run on an equally busy machine.
+
+    Args:
+        works: the functions.
+        repeats: number of timed calls of each, after one call to warm up.
+
+    Returns:
+        The times of each call of each function.
+    """
     taken: list[list[Seconds]] = [[] for _ in works]
     for _ in range(1 + repeats):
         for work, times in zip(works, taken, strict=True):
@@ -19,15 +27,15 @@ def in_turn(works: Sequence[Callable[[], object]], repeats: int) -> list[list[Se
 
 
 def medians(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The median of the wall's seconds that each took, in turns, after one to warm up."""
-    return [statistics.median(wall for wall, _ in times) for times in in_turn(works, repeats)]
+    """The median wall-clock seconds of each function, see `interleaved`."""
+    return [statistics.median(wall for wall, _ in times) for times in interleaved(works, repeats)]
 
 
 def rates(work: Callable[[], object], items: int, repeats: int = 7) -> tuple[float, float]:
-    """Items a second, the best and the median of several repeats after one that warms up.
+    """Items per second, best and median of several calls after one to warm up.
 
-    The best says what the code can do; a median far below it says that the machine was busy.
+    The best is the speed of the code; a much lower median shows that the machine was busy.
     """
-    [times] = in_turn([work], repeats)
+    [times] = interleaved([work], repeats)
     seconds = [wall for wall, _ in times]
     return items / min(seconds), items / statistics.median(seconds)

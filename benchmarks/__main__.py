@@ -1,4 +1,4 @@
-"""Measures training, memory, loading and start-up beside their bounds; writes JSON and a table in the docs."""
+"""Measures training, memory, loading and start-up against their bounds; writes JSON and a table in the docs."""
 
 import argparse
 import subprocess
@@ -17,14 +17,14 @@ PAGE = Path("docs", "performance.md")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Measures, writes, and says what got slower."""
+    """Measures, writes the results, and reports what became slower."""
     before = rows.read(arguments.compare) if arguments.compare else []
     if arguments.only:
         found = [rows.measured(arguments.only, arguments.data)]
         print(rows.line(found[0]), flush=True)
     else:
-        found = [alone(name, arguments.data) for name in rows.CASES]
-        if not rows.into(arguments.page, found):
+        found = [in_new_process(name, arguments.data) for name in rows.CASES]
+        if not rows.insert_table(arguments.page, found):
             print(f"{arguments.page}: has no {rows.MARKERS[0]} ... {rows.MARKERS[1]} for the table")
     if output := arguments.output or (None if arguments.only else EVERYTHING):
         files.write_json(output, found)
@@ -32,8 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"slower: {line}")
 
 
-def alone(name: str, data: Path) -> dict[str, Any]:
-    """Measures one in a process of its own, which has not taken any memory yet."""
+def in_new_process(name: str, data: Path) -> dict[str, Any]:
+    """Measures one case in a new process, which has not allocated any memory yet."""
     with tempfile.TemporaryDirectory() as temporary:
         output = Path(temporary, f"{name}.json")
         words = ["--only", name, "--data", str(data), "--output", str(output)]
@@ -45,10 +45,8 @@ def alone(name: str, data: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--only", choices=rows.CASES, metavar="NAME", help=f"one of {', '.join(rows.CASES)}")
-    parser.add_argument("--output", type=Path, help=f"the JSON file; all: {EVERYTHING}; one: none, if not given")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="say what got slower since that file was written")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
-    parser.add_argument(
-        "--page", type=Path, default=PAGE, help="gets the table of all, if it has markers"
-    )
+    parser.add_argument("--output", type=Path, help=f"the JSON file; if not given: {EVERYTHING}, or none with --only")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="report what is slower than in this earlier file")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page for the table of all benchmarks; needs markers")
     run_cli(main, parser)

@@ -1,6 +1,6 @@
-"""How much faster `capsrepro.convolution` is than the backend's convolution: forward and both gradients, and its error.
+"""Compares speed and error of `network.convolution` with the backend's convolution: forward and both gradients.
 
-The two take turns, so that both meet the same neighbours; on a busy machine believe the ratio of CPU seconds.
+The two are timed in turn, so that both run on an equally busy machine; on a busy one trust the ratio of CPU times.
 """
 
 import argparse
@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import in_turn
+from benchmarks import interleaved
 
-SIZES = {"MNIST": 20, "MultiMNIST": 28, "affNIST": 32}  # what the first convolution leaves of the image
+SIZES = {"MNIST": 20, "MultiMNIST": 28, "affNIST": 32}  # sizes of the first convolution's output
 CHANNELS = 256
 KERNEL = 9
 STRIDE = 2
 HEADS = ("direct s", "fast s", "ratio", "CPU ratio", "error direct", "error fast")
-EXAMPLES = 2  # whose results are held against float64
+EXAMPLES = 2  # number of images whose results are compared with float64
 
 
 def main(batch: int, repeats: int, sizes: Sequence[int]) -> None:
@@ -34,7 +34,7 @@ def main(batch: int, repeats: int, sizes: Sequence[int]) -> None:
 
 
 def row(size: int, precision: str, batch: int, repeats: int) -> list[str]:
-    """The figures under HEADS."""
+    """The cells of a line, for the columns in `HEADS`."""
     from keras import ops
 
     from capsrepro.network.convolution import convolve
@@ -45,7 +45,7 @@ def row(size: int, precision: str, batch: int, repeats: int) -> list[str]:
     truths = functions[0](*(ops.cast(array, "float64") for array in few))
     errors = [error(function(*(ops.cast(array, precision) for array in few)), truths) for function in functions]
     given = [ops.cast(array, precision) for array in arrays]
-    taken = in_turn([partial(function, *given) for function in functions], repeats)
+    taken = interleaved([partial(function, *given) for function in functions], repeats)
     (slow, slow_cpu), (fast, fast_cpu) = [[min(clock) for clock in zip(*times, strict=True)] for times in taken]
     ratios = [f"{slow / fast:.2f}", f"{slow_cpu / fast_cpu:.2f}"]
     return [f"{slow:.3f}", f"{fast:.3f}", *ratios, *(f"{value:.1e}" for value in errors)]
@@ -59,7 +59,7 @@ def direct(inputs: Any, kernel: Any) -> Any:
 
 
 def three_passes(convolution: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], list[Any]]:
-    """A compiled function of inputs, the outputs' gradient and the kernel: outputs and the two gradients."""
+    """Compiles a function from inputs, gradient of the outputs and kernel to the outputs and both gradients."""
     import tensorflow as tf
 
     def passes(inputs: Any, upstream: Any, kernel: Any) -> list[Any]:
@@ -73,7 +73,7 @@ def three_passes(convolution: Callable[[Any, Any], Any]) -> Callable[[Any, Any, 
 
 
 def example(size: int, batch: int) -> list[np.ndarray]:
-    """Inputs as a ReLU leaves them, the outputs' gradient, and a kernel."""
+    """Random inputs after a ReLU, gradient of the outputs, and kernel."""
     noise = np.random.Generator(np.random.Philox(0))
     grid = (size - KERNEL) // STRIDE + 1
     inputs = np.maximum(noise.standard_normal((batch, size, size, CHANNELS), np.float32), 0)
@@ -82,7 +82,7 @@ def example(size: int, batch: int) -> list[np.ndarray]:
 
 
 def error(found: Sequence[Any], truths: Sequence[Any]) -> float:
-    """The largest difference, in units of the largest value of its tensor."""
+    """The largest difference over all tensors, relative to the largest value of its tensor."""
     from keras import ops
 
     pairs = [[ops.convert_to_numpy(ops.cast(x, "float64")) for x in pair] for pair in zip(found, truths, strict=True)]
@@ -91,8 +91,8 @@ def error(found: Sequence[Any], truths: Sequence[Any]) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--batch", type=int, default=128, help="images at a time")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES.values()), help="which of the input sizes")
+    parser.add_argument("--batch", type=int, default=128, help="images in a batch")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES.values()), help="input sizes to measure")
     arguments = parser.parse_args()
     main(arguments.batch, arguments.repeats, arguments.sizes)

@@ -1,4 +1,4 @@
-"""How many examples a second the data sets make; needs MNIST's files (`python -m experiments.fetch mnist`)."""
+"""Measures examples per second of the data sets; needs MNIST's files (`python -m experiments.fetch mnist`)."""
 
 import argparse
 import os
@@ -12,19 +12,19 @@ from benchmarks import rates
 from capsrepro.data import affnist, mnist, multimnist
 from capsrepro.data.batches import Dataset, Stream
 
-BATCH = 128  # as training asks
-BATCHES = 20  # at a time
-BLOCK = 50_000  # index entries at a time
+BATCH = 128  # as in training
+BATCHES = 20  # batches in a timed call
+BLOCK = 50_000  # index entries in a timed call
 
-Case = tuple[str, Callable[[], object], int, int | None]  # what, the work, items in it, items a second it must reach
+Case = tuple[str, Callable[[], object], int, int | None]  # title, function, items per call, bound in items per second
 
 
 def cases(folder: Path) -> list[Case]:
-    """The bars are those of the project's two-core machine."""
+    """The benchmarks, with the bounds for the project's two-core machine."""
     digits = mnist.load(folder / "mnist", "train")
     pairs = multimnist.load(folder / "mnist", "train")
     test = mnist.load(folder / "mnist", "test")
-    anywhere = affnist.load(folder, "train", built=folder)
+    expanded = affnist.load(folder, "train", built=folder)
     numbers = np.arange(40_000_000, 40_000_000 + BLOCK)
 
     return [
@@ -34,19 +34,19 @@ def cases(folder: Path) -> list[Case]:
         ("affNIST built, images", lambda: affnist.affine(test.images, np.arange(2000), 32, 0), 2000, 5_000),
         ("expanded MNIST built, images", lambda: affnist.expanded(test.images, np.arange(2000), 0), 2000, 5_000),
         ("MNIST training batches, images", stream(digits), BATCHES * BATCH, 20_000),
-        ("expanded MNIST training batches, images", stream(anywhere), BATCHES * BATCH, None),
+        ("expanded MNIST training batches, images", stream(expanded), BATCHES * BATCH, None),
         ("MultiMNIST training batches, pairs", stream(pairs), BATCHES * BATCH, 5_000),
     ]
 
 
 def stream(dataset: Dataset) -> Callable[[], object]:
-    """What makes `BATCHES` training batches."""
+    """A function that computes `BATCHES` training batches."""
     batches = Stream(dataset, BATCH, seed=0)
     return lambda: [batches.batch(step) for step in range(BATCHES)]
 
 
 def on_one_core(name: Literal["mnist", "multimnist"], folder: Path) -> float:
-    """Examples of training batches a second, the median, with one core for all threads that are started from here."""
+    """Training examples per second, the median, with all threads on one core."""
     module = {"mnist": mnist, "multimnist": multimnist}[name]
     work, cores = stream(module.load(folder / "mnist", "train")), os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
@@ -57,15 +57,15 @@ def on_one_core(name: Literal["mnist", "multimnist"], folder: Path) -> float:
 
 
 def main(folder: Path) -> None:
-    """Prints a line for each."""
-    print(f"{'a second':40}{'best':>14}{'median':>14}{'bar':>14}")
-    for name, work, items, bar in cases(folder):
+    """Prints a line for each benchmark."""
+    print(f"{'per second':40}{'best':>14}{'median':>14}{'bound':>14}")
+    for name, work, items, bound in cases(folder):
         best, median = rates(work, items)
-        reached = "" if bar is None else f"{bar:14,}" + ("" if best >= bar else "  MISSED")
+        reached = "" if bound is None else f"{bound:14,}" + ("" if best >= bound else "  MISSED")
         print(f"{name:40}{best:14,.0f}{median:14,.0f}{reached}", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")
     main(parser.parse_args().data)

@@ -1,16 +1,16 @@
-"""The most memory that training and evaluating need over an interpreter with TensorFlow; each once a process."""
+"""Measures the peak memory of training and evaluation in addition to TensorFlow's own; one measurement per process."""
 
 import re
 import tempfile
 from pathlib import Path
 
-STATUS = Path("/proc/self/status")  # Linux's alone
-IMAGES = 300  # made-up ones: what is in them is no matter
+STATUS = Path("/proc/self/status")  # Linux only
+IMAGES = 300  # random images, since memory does not depend on their content
 BATCH = 100
 
 
 def of_training(folder: Path) -> float:
-    """10^9 bytes: the full MNIST CapsNet with decoder in float32, batch 128, backups and all."""
+    """Peak memory of training the full MNIST CapsNet with decoder, float32, batch 128, backups included; 10^9 bytes."""
     loaded = _loaded()
     from capsrepro.core.params import RunConfig
     from capsrepro.data import mnist
@@ -26,7 +26,10 @@ def of_training(folder: Path) -> float:
 
 
 def of_evaluating(folder: Path) -> float:
-    """10^9 bytes: CIFAR-10's CapsNet of 64 primary types with SAME padding and leaky routing, 24x24x3, batch 100."""
+    """Peak memory of evaluating CIFAR-10's CapsNet in 10^9 bytes.
+
+    It has 64 primary types, SAME padding, leaky routing, 24x24x3 inputs and batch 100.
+    """
     loaded = _loaded()
     import numpy as np
 
@@ -49,6 +52,6 @@ def _loaded() -> float:
 
 
 def _gigabytes(name: str) -> float:
-    """A number of this process: `VmRSS`, what is in memory now, or `VmHWM`, the most that ever was."""
+    """The memory of this process in 10^9 bytes: `VmRSS`, resident now, or `VmHWM`, its peak."""
     [kibibytes] = re.findall(rf"^{name}:\s*(\d+) kB", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     return int(kibibytes) * 1024 / 1e9

@@ -1,4 +1,4 @@
-"""The benchmarks by name, and their results as lines, as a table and beside an earlier run."""
+"""Lists the benchmarks, formats their results as lines and as a table, and compares them with an earlier run."""
 
 import json
 import re
@@ -12,23 +12,23 @@ from capsrepro.core import files
 from capsrepro.core.errors import Error
 
 NOT_MEASURED = "not measured"
-TOLERANCE = 0.1  # of a ratio: less is noise
-MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")  # in the docs, around the table
+TOLERANCE = 0.1  # relative change of a ratio that counts as noise
+MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")  # around the table in the docs
 
 Row = dict[str, Any]  # name, value, unit, bound, ratio = value / bound
 
 
 class Case(NamedTuple):
-    """One measurement."""
+    """A benchmark."""
 
     what: str
-    unit: str  # what ends in `/s` is to be large, all else small
-    measure: Callable[[Path], float | tuple[float, float] | None]  # of the data's folder: value, or value and bound
-    bar: float | None = None  # where the bound is not measured too
+    unit: str  # higher is better for units that end in `/s`, lower for all others
+    measure: Callable[[Path], float | tuple[float, float] | None]  # from the data folder to value, or value and bound
+    bound: float | None = None  # the bound, unless it is measured
 
 
 def _loading(name: Literal["mnist", "multimnist"], folder: Path) -> float:
-    from benchmarks import data  # SciPy, behind it, would not answer `--help` within a second
+    from benchmarks import data  # imports SciPy, which would make `--help` slower than a second
 
     return data.on_one_core(name, folder)
 
@@ -49,28 +49,28 @@ CASES: Mapping[str, Case] = {
     "load_mnist": Case("MNIST training batches, one core", "images/s", partial(_loading, "mnist"), 20_000),
     "load_multimnist": Case("MultiMNIST training batches, one core", "pairs/s", partial(_loading, "multimnist"), 5_000),
     "start_table": Case("`python -m experiments.table`", "s", startup.table, 1.0),
-    "start_help": Case("the slowest `--help`", "s", startup.usage, 1.0),
-    "start_evaluate": Case("evaluating a checkpoint, but for the forward passes", "s", startup.evaluating, 8.0),
+    "start_help": Case("the slowest `--help`", "s", startup.slowest_help, 1.0),
+    "start_evaluate": Case("evaluating a checkpoint, but for the forward passes", "s", startup.evaluation, 8.0),
     "start_repro": Case("`dvc repro` with nothing to do", "s", startup.repro, 5.0),
 }
 
 
 def measured(name: str, folder: Path) -> Row:
-    """The row of a case; its value is `NOT_MEASURED`, its bound and ratio None, where there is nothing to measure."""
+    """Measures a case; if it cannot be measured here, its value is `NOT_MEASURED` and bound and ratio are None."""
     case = CASES[name]
     found = case.measure(folder)
     if found is None:
         return {"name": name, "value": NOT_MEASURED, "unit": case.unit, "bound": None, "ratio": None}
-    value, bound = found if isinstance(found, tuple) else (found, case.bar or 1.0)
+    value, bound = found if isinstance(found, tuple) else (found, case.bound or 1.0)
     shown = [float(f"{number:.4g}") for number in (value, bound, value / bound)]
     return {"name": name, "value": shown[0], "unit": case.unit, "bound": shown[1], "ratio": shown[2]}
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file that an earlier benchmark wrote.
+    """Reads the rows of an earlier benchmark.
 
     Raises:
-        Error: it is missing or holds something else.
+        Error: the file is missing or not a benchmark's.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def read(path: Path) -> list[Row]:
 def slower(rows: Sequence[Row], before: Sequence[Row]) -> list[str]:
     """A line for each row whose ratio is worse than before by more than `TOLERANCE`.
 
-    Ratios, since a bound that is measured in the same run meets the same neighbours and the same machine.
+    Ratios are compared, since a bound that was measured in the same run has the same machine and the same load.
     """
     earlier = {row["name"]: row for row in before}
     lines = []
@@ -100,14 +100,14 @@ def slower(rows: Sequence[Row], before: Sequence[Row]) -> list[str]:
 
 
 def line(row: Row) -> str:
-    """A row as a line."""
+    """Formats a row as a line."""
     if row["ratio"] is None:
         return f"{row['name']}: {row['value']}"
     return f"{row['name']}: {row['value']:,g} {row['unit']}, {row['ratio']:g} of {row['bound']:,g}"
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows in Markdown."""
+    """Formats the rows as a Markdown table."""
     lines = ["| | measured | bound | ratio |", "|:--|--:|--:|--:|"]
     for row in rows:
         cells = (
@@ -119,8 +119,8 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def into(page: Path, rows: Sequence[Row]) -> bool:
-    """Writes the table between the `MARKERS` of a file; whether it has them."""
+def insert_table(page: Path, rows: Sequence[Row]) -> bool:
+    """Writes the table between the `MARKERS` of a file; returns False if the file lacks them."""
     first, last = map(re.escape, MARKERS)
     text = page.read_text(encoding="utf-8")
     filled, count = re.subn(

@@ -1,6 +1,6 @@
-"""What one waits for before anything is computed: the table, `--help`, an evaluation, `dvc repro` with nothing to do.
+"""Measures start-up times: the table, `--help`, an evaluation, `dvc repro` with nothing to do.
 
-As a script it is `experiments.evaluate`, and says at the end how many of its seconds were forward passes.
+Run as a script, it is `experiments.evaluate`, and prints the seconds spent in forward passes at the end.
 """
 
 import contextlib
@@ -34,14 +34,14 @@ def table(folder: Path) -> float:
     return seconds
 
 
-def usage(folder: Path) -> float:
-    """Seconds of the slowest command's `--help`."""
+def slowest_help(folder: Path) -> float:
+    """Seconds of the slowest `--help` of all commands."""
     scripts = [path for path in (ROOT / "experiments").glob("*.py") if '__name__ == "__main__"' in path.read_text()]
     return max(medians([partial(_call, f"experiments.{path.stem}", "--help") for path in scripts], REPEATS))
 
 
-def evaluating(folder: Path) -> float:
-    """Seconds that an evaluation of the full MNIST CapsNet spends outside of the forward passes."""
+def evaluation(folder: Path) -> float:
+    """Seconds of an evaluation of the full MNIST CapsNet outside of the forward passes."""
     from capsrepro.core import params
     from capsrepro.network import models
     from capsrepro.network.weights import save_weights
@@ -60,19 +60,22 @@ def evaluating(folder: Path) -> float:
 
 
 def repro(folder: Path) -> float | None:
-    """Seconds of `dvc repro`; None where it has something to do."""
+    """Seconds of `dvc repro` when nothing has changed; None if it would run a stage."""
     if subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet", "dvc.yaml"], cwd=ROOT, check=False).returncode:
         return None
     return medians([partial(_call, "dvc", "repro")], REPEATS)[0]
 
 
 def _call(*words: str, cwd: Path = ROOT) -> str:
-    """What a module prints that is run as a command."""
+    """Runs a module as a command and returns its output."""
     return clone.call(sys.executable, "-m", *words, cwd=cwd, environment=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def _timed() -> None:
-    """Evaluates; the first pass, which is compiled, counts as a usual one."""
+    """Runs an evaluation and prints the seconds of its forward passes.
+
+    The first pass includes compilation, so it counts as the median.
+    """
     import keras
 
     seconds: list[float] = []

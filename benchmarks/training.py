@@ -1,4 +1,4 @@
-"""Training of the full MNIST CapsNet, beside the convolution in it that nothing can do without."""
+"""Measures training of the full MNIST CapsNet against its 9x9 convolution alone."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,18 +9,21 @@ from benchmarks import medians
 from benchmarks.convolution import SIZES, direct, example, three_passes
 from capsrepro.core.errors import Error
 
-BATCH = 128  # as the paper's runs
-STEPS = 4  # of a turn
+BATCH = 128  # as in the runs
+STEPS = 4  # in a timed call
 REPEATS = 5
 
 
 def images_per_second(precision: Literal["float32", "mixed_bfloat16"], folder: Path) -> tuple[float, float] | None:
-    """Training with routing and decoder; and the direct 9x9 convolution alone, forward and both gradients.
+    """Images per second of training, with routing and decoder, and of its 9x9 convolution alone.
 
-    None where bfloat16 is only emulated: that would say nothing.
+    The convolution is the backend's, forward and both gradients.
+
+    Returns:
+        The two rates; None if bfloat16 is only emulated, as the result would be meaningless.
 
     Raises:
-        Error: Keras runs on another backend than TensorFlow.
+        Error: Keras runs on a backend other than TensorFlow.
     """
     from keras import backend, ops
 
@@ -39,7 +42,7 @@ def images_per_second(precision: Literal["float32", "mixed_bfloat16"], folder: P
 
 
 def training(precision: Literal["float32", "mixed_bfloat16"], folder: Path) -> Callable[[], object]:
-    """What trains for `STEPS` steps each time that it is called, as a run of the pipeline does between two backups."""
+    """A function that trains for `STEPS` steps, as a run does between two backups."""
     from capsrepro.core.params import RunConfig
     from capsrepro.data import mnist
     from capsrepro.data.batches import Stream
@@ -56,9 +59,9 @@ def training(precision: Literal["float32", "mixed_bfloat16"], folder: Path) -> C
 
 
 def _convolve(passes: Callable[..., Any], arrays: list[Any]) -> None:
-    """As many times as training does it in a turn."""
+    """Calls the convolution as often as training does in a timed call."""
     import tensorflow as tf
 
     for _ in range(STEPS):
         passes(*arrays)
-    tf.test.experimental.sync_devices()  # a GPU answers before it is done
+    tf.test.experimental.sync_devices()  # GPU calls return before they are done

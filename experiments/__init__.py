@@ -1,4 +1,4 @@
-"""The commands of the pipeline, one thin script each, and what their command lines share."""
+"""The commands of the pipeline, one script each, and the shared parts of their command lines."""
 
 import argparse
 import errno
@@ -10,7 +10,7 @@ from pathlib import Path
 from capsrepro.core.errors import Error, Stopped
 
 BACKENDS = ("tensorflow", "jax", "torch")
-FETCHED = ("cifar10", "smallnorb", "svhn")  # when a run asks for them; the others are MNIST or made of it
+FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
 
 
 def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
@@ -29,30 +29,30 @@ def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.Argumen
         sys.exit(f"error: {fault}; {'free some space' if fault.errno == errno.ENOSPC else 'fix that'} and run it again")
     except Stopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
-        sys.exit(128 + stop.signal)  # 130 after Ctrl-C, 143 after SIGTERM, as a shell has it
+        sys.exit(128 + stop.signal)  # 130 after Ctrl-C, 143 after SIGTERM, as in shells
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def scale_arguments(description: str | None) -> argparse.ArgumentParser:
-    """The command line of what handles one scale: `--scale quick --params params.yaml --data data`."""
+    """The command line of scripts for one scale: `--scale quick --params params.yaml --data data`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets")
     return parser
 
 
 def run_arguments(description: str | None) -> argparse.ArgumentParser:
-    """The command line of the stages that handle one run: `RUN --scale quick --seed 0`."""
+    """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
     parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, distortion and dropout")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order, distortion and dropout")
     return parser
 
 
 def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help: str) -> None:  # noqa: A002
-    """Adds a flag that parses as the released code's do: `--name`, `--noname`, `--name=false`, `--name false`."""
+    """Adds a flag that is parsed as in the released code: `--name`, `--noname`, `--name=false`, `--name false`."""
     parser.add_argument(
         f"--{name}", type=_boolean, nargs="?", const=True, default=default, metavar="true|false", help=help
     )
@@ -62,7 +62,7 @@ def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help
 
 
 def at_least(least: float) -> Callable[[str], float]:
-    """The type of a flag that takes a number, whole if `least` is, that is not below `least`."""
+    """An argparse type for numbers of at least `least`; whole numbers if `least` is an int."""
 
     def number(text: str) -> float:
         value = type(least)(text)

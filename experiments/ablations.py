@@ -1,4 +1,4 @@
-"""Trains both sides of each ablation, paper against released code, with several seeds, and writes their comparison."""
+"""Trains both sides of each ablation, paper and released code, with several seeds, and compares their test errors."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ RESULTS = Path("results")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains what is not kept yet, then sets all that is kept side by side."""
+    """Runs the missing trainings, then writes and prints the comparison of all stored ones."""
     known = params.read(arguments.params)
     folder = RESULTS / arguments.scale
     wanted = trainings.trainings(known, arguments.scale, cases.chosen(arguments.only))
@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Trains with one seed, tests in each way that some ablation needs, and writes the counts."""
+    """Runs a training with one seed and all of its tests, and writes the counts."""
     import keras
 
     from capsrepro.data import loading
@@ -45,7 +45,7 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
     from capsrepro.network.weights import weights_sha256
     from capsrepro.training import loop, provenance
 
-    keras.backend.clear_session()  # the network before
+    keras.backend.clear_session()  # frees the previous network
     devices.share_gpus()
     path = training.path(RESULTS / arguments.scale, seed)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "ablations" / path.stem
@@ -58,14 +58,14 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
     content = {"run": training.run, "changed": training.changed, "scale": arguments.scale, "seed": seed}
     content |= {"tests": tests, "weights_sha256": weights_sha256(trained.model)}
     content |= provenance.describe(training.settings, dataset, [trained])
-    del content["peak_memory_mb"]  # of all the trainings of this process
+    del content["peak_memory_mb"]  # it would cover all trainings of this process
     files.write_json(path, content)
     trained.backups.clear()
     return content
 
 
 def training_set(training: Training, folder: Path, scale: str) -> Any:
-    """The training set of a training, from the data sets in `folder`."""
+    """The training split of a training; `folder` holds the data sets."""
     from capsrepro.data import loading
     from capsrepro.data.mnist import EveryShift
 
@@ -75,6 +75,6 @@ def training_set(training: Training, folder: Path, scale: str) -> Any:
 
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of the first column; not given: all")
-    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each side")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of ablations; if not given: all")
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="for each side")
     run_cli(main, parser)

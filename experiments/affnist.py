@@ -1,4 +1,4 @@
-"""Looks closely at affNIST: several baselines, accuracy at every later check, and accuracy by place and rotation."""
+"""Studies the affNIST comparison: several baselines, accuracy at every check, accuracy by position and rotation."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ RESULTS = Path("results")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains each variant with each seed, then writes three tables into the studies of the scale."""
+    """Trains each variant with each seed, then writes three tables into `studies` of the scale."""
     known = params.read(arguments.params)
     folder = RESULTS / arguments.scale / affnist.FOLDER
     stops = affnist.stops(known, arguments.scale)
@@ -41,24 +41,24 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def train(name: str, settings: params.RunConfig, seed: int, arguments: argparse.Namespace) -> tuple[Any, int]:
-    """The history of one training, both accuracies in each line, and the number of parameters."""
+    """Trains one network; returns its history, with both accuracies in each line, and its number of parameters."""
     import keras
 
     from capsrepro.data import loading
     from capsrepro.network import devices
     from capsrepro.training import loop
 
-    keras.backend.clear_session()  # the network before
+    keras.backend.clear_session()  # frees the previous network
     devices.share_gpus()
     load = [loading.load(settings, split, arguments.data, arguments.scale) for split in ("train", "stop", "test")]
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"), arguments.scale, "affnist", paths.stem(name, seed))
     watch = {affnist.STOP: load[1], affnist.TEST: load[2]}
     trained = loop.train(settings, load[0], seed, state=state, watch=watch, verbose=int(sys.stdout.isatty()))
-    return trained.history, trained.model.count_params()  # the backup stays: a second call costs nothing
+    return trained.history, trained.model.count_params()  # the backup is kept, so that a repeated call does not train
 
 
 def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Accuracy by place and rotation of the two networks of the table, from their predictions on the built set."""
+    """Accuracy by position and rotation, from the predictions of the table's two networks on the built affNIST."""
     _, _, parameters = read_built(arguments.data / "built" / arguments.scale / "affnist.npz", 6)
     lines = []
     for run in (affnist.CAPSNET, affnist.BASELINE):
@@ -72,6 +72,6 @@ def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument(
-        "--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="of each network"
+        "--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="for each network"
     )
     run_cli(main, parser)

@@ -1,4 +1,4 @@
-"""Builds the sets that are stored, from MNIST's test digits: one file each under data/built/SCALE."""
+"""Builds test sets from MNIST's test digits, one file each in data/built/SCALE."""
 
 import argparse
 import time
@@ -8,11 +8,11 @@ from capsrepro.core import files
 from experiments import run_cli
 
 NAMES = ("affnist", "expanded", "multimnist")
-VERSIONS = {"quick": 1, "full": 32, "paper": 32}  # affNIST's images of a digit; the published set has 32
+VERSIONS = {"quick": 1, "full": 32, "paper": 32}  # affNIST's images per digit; the published set has 32
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Builds one after the other."""
+    """Builds the requested sets, one after the other."""
     from capsrepro.data import affnist, mnist, multimnist
 
     versions = VERSIONS[arguments.scale] if arguments.versions is None else arguments.versions
@@ -37,15 +37,13 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="capsrepro/data/README.md says what is inside each file.",
+        epilog="capsrepro/data/README.md describes the content of each file.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("names", nargs="+", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
-    parser.add_argument("--scale", default="quick", choices=VERSIONS, help="whose folder, and how many versions")
-    parser.add_argument(
-        "--versions", type=int, help="affNIST's images of a digit; by scale: quick 1, full and paper 32"
-    )
-    parser.add_argument("--pairs", type=int, default=1, help="MultiMNIST's pairs of a digit, as an index")
-    parser.add_argument("--seed", type=int, default=0, help="of maps, places and pairs")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where experiments.fetch put the folder mnist")
+    parser.add_argument("--scale", default="quick", choices=VERSIONS, help="the scale; it selects folder and versions")
+    parser.add_argument("--versions", type=int, help="affNIST's images per digit; else quick 1, full and paper 32")
+    parser.add_argument("--pairs", type=int, default=1, help="MultiMNIST's pairs per base digit, in an index")
+    parser.add_argument("--seed", type=int, default=0, help="seed of affine maps, positions and pairs")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")
     run_cli(main, parser)

@@ -1,4 +1,4 @@
-"""Evaluates the trained weights of one run on the whole test split: metrics, and the answer on each image."""
+"""Evaluates the trained weights of one run on the whole test split; writes metrics and predictions."""
 
 import argparse
 from typing import Any
@@ -7,10 +7,10 @@ from experiments import run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Restores the weights with the settings that are stored with them, counts and writes."""
+    """Evaluates the weights with the settings stored with them, and writes the results."""
     from capsrepro.core import params, paths
 
-    params.read(arguments.params).settings(arguments.run, arguments.scale)  # a name that is unknown is an error at once
+    params.read(arguments.params).settings(arguments.run, arguments.scale)  # unknown names fail at once
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
 
     from capsrepro.core import files

@@ -1,4 +1,4 @@
-"""Trains or tests with the released code's command line, on its record files and checkpoints or on ours."""
+"""Trains or tests with the released code's command line; reads its record files and checkpoints as well as ours."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from experiments import at_least, boolean_flag, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains, tests a checkpoint or an ensemble, or tests each checkpoint that a training goes on writing."""
+    """Trains a network, or tests a checkpoint, an ensemble, or the checkpoints of a running training."""
     from capsrepro.network import devices
     from capsrepro.released import inputs
     from capsrepro.released.settings import Hparams, settings
@@ -50,7 +50,7 @@ def train(arguments: argparse.Namespace, wanted: Any, dataset: Any, pictures: bo
 
 
 def test(arguments: argparse.Namespace, wanted: Any, dataset: Any) -> None:
-    """Tests `--checkpoint`, or where none is given each that a training in `summary_dir/train` writes."""
+    """Tests `--checkpoint`; if it is not given, tests each new checkpoint in `summary_dir/train`."""
     from capsrepro.released import evaluation
 
     if arguments.checkpoint:
@@ -59,7 +59,7 @@ def test(arguments: argparse.Namespace, wanted: Any, dataset: Any) -> None:
         raise Error("--num_trials: needs --checkpoint with a {} in it for the number of each member")
     else:
         folder = arguments.summary_dir / "train"
-        newer = evaluation.follow(folder, seconds=arguments.poll_seconds, looks=arguments.polls)
+        newer = evaluation.follow(folder, seconds=arguments.poll_seconds, polls=arguments.polls)
         rounds = ([prefix] for prefix in newer)
     prefixes = None
     for prefixes in rounds:
@@ -85,29 +85,29 @@ def flags() -> argparse.ArgumentParser:
         "num_prime_capsules, padding (VALID, SAME), remake (the decoder), verbose (TensorBoard pictures)."
     )
     add = parser.add_argument
-    add("--data_dir", required=True, help="folder of the data, or for MNIST a record file; path@N: its N shards")
+    add("--data_dir", required=True, help="folder of the data, or for MNIST a record file; path@N for N shards")
     add(
         "--summary_dir",
         type=Path,
         required=True,
-        help="checkpoints go to its folder train, summaries there and to test",
+        help="output folder: checkpoints go to its subfolder train, summaries to train and test",
     )
-    add("--dataset", choices=("mnist", "norb", "cifar10"), default="mnist", help="what is in data_dir")
+    add("--dataset", choices=("mnist", "norb", "cifar10"), default="mnist", help="the data set in data_dir")
     add("--model", choices=("capsule", "baseline"), default="capsule", help="the network")
     boolean_flag(parser, "train", True, "train; false: test")
-    boolean_flag(parser, "validate", False, "train without, or test on, the validation split")
-    add("--checkpoint", default="", help="to test or to start from, without .index; in an ensemble {} is the number")
+    boolean_flag(parser, "validate", False, "train without the validation split, or test on it")
+    add("--checkpoint", default="", help="checkpoint to test or start from, without .index; {}: number of a member")
     add("--max_steps", type=at_least(1), default=1000, help="train up to this step")
-    add("--save_step", type=at_least(1), default=1500, help="steps between checkpoints; the last step has one too")
-    add("--num_gpus", type=at_least(1), default=1, help="share each training batch between so many")
+    add("--save_step", type=at_least(1), default=1500, help="steps between checkpoints; the last step is saved too")
+    add("--num_gpus", type=at_least(1), default=1, help="number of GPUs that share each training batch")
     add("--num_targets", type=int, choices=(1, 2), default=1, help="digits in an image")
     add("--num_trials", type=at_least(1), default=1, help="members of the ensemble to test")
-    add("--eval_size", type=at_least(1), help="test only the first so many images; not given: all")
+    add("--eval_size", type=at_least(1), help="number of images to test, from the first; if not given: all")
     add("--hparams_override", default="", metavar="KEY=VALUE,...", help="settings, see below")
-    add("--predictions_file", type=Path, metavar="F.npz", help="tested: scores [N, classes] and labels in file order")
-    add("--poll_seconds", type=at_least(0.0), default=60, help="testing beside a training: seconds between two looks")
-    add("--polls", type=at_least(1), default=360, help="testing beside a training: looks in vain before it ends")
-    add("--seed", type=int, default=0, help="training: of weights, order and distortion")
+    add("--predictions_file", type=Path, metavar="F.npz", help="test: write scores [N, classes] and labels")
+    add("--poll_seconds", type=at_least(0.0), default=60, help="test during a training: seconds between two polls")
+    add("--polls", type=at_least(1), default=360, help="test during a training: polls without a checkpoint to stop")
+    add("--seed", type=int, default=0, help="training: seed of weights, data order and distortion")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Fetches data sets and the released code's archives from the first mirror that serves each well, and verifies them."""
+"""Fetches data sets and the released code's archives, each from the first working mirror, and verifies them."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from experiments import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Fetches what was asked for."""
-    bring(arguments.names, arguments.data)
+    """Fetches the requested sources."""
+    fetch_all(arguments.names, arguments.data)
 
 
-def bring_for(where: paths.RunPaths, names: Sequence[str], data: Path) -> None:
-    """Fetches what a run needs; where a source is not to be had, the run's row in the table gets that as its reason."""
+def fetch_for(where: paths.RunPaths, names: Sequence[str], data: Path) -> None:
+    """Fetches the sources that a run needs; an unreachable source is recorded as the reason why it was not run."""
     try:
-        bring(names, data)
-    except Unreachable:  # a full disk, a lock or another content say nothing about the source
+        fetch_all(names, data)
+    except Unreachable:  # other errors, such as a full disk or a lock, are no reason not to run it
         not_run.write(Path("results"), where.scale, where.run, "source unreachable")
         raise
     not_run.write(Path("results"), where.scale, where.run, None)
 
 
-def bring(names: Sequence[str], data: Path) -> None:
-    """Fetches one source after the other into folders of `data`; what failed is told at the end, in one line."""
+def fetch_all(names: Sequence[str], data: Path) -> None:
+    """Fetches sources one after the other into folders of `data`; all failures are reported in one final error."""
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # our lines say the same, shorter
+    pooch.get_logger().setLevel("WARNING")  # our messages say the same in fewer words
     web = sources.Web()
     faults: list[Error] = []
     for name in names:
@@ -45,9 +45,9 @@ def bring(names: Sequence[str], data: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="CAPSREPRO_DATA: a folder that is looked into first. CAPSREPRO_OFFLINE=1: no network is touched.",
+        epilog="CAPSREPRO_DATA: a folder that is searched first. CAPSREPRO_OFFLINE=1: the network is not used.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("names", nargs="+", metavar="NAME", choices=sources.NAMES, help=", ".join(sources.NAMES))
-    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder in which the folder NAME is made")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the parent of the folder NAME")
     run_cli(main, parser)

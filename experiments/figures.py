@@ -1,4 +1,4 @@
-"""Draws figures into results/SCALE/figures: `data` gives a look at each data set that is there, as PNG."""
+"""Draws figures into results/SCALE/figures; `data` draws labelled samples of each available data set, as PNG."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ NAMES = ("mnist", "multimnist", "affnist", "expanded", *FETCHED)
 
 
 def data(arguments: argparse.Namespace) -> None:
-    """Draws all, then writes all; says of each data set that is not there that it was not drawn."""
+    """Draws all data sets before writing any figure, and reports those that are not available."""
     from capsrepro.figures import drawing
 
     drawn = {}
@@ -20,31 +20,31 @@ def data(arguments: argparse.Namespace) -> None:
         if name not in FETCHED or folder.is_dir():
             drawn[name] = picture(name, arguments.data, arguments.scale)
             continue
-        absent = f"data-{name}: not drawn, {folder} is not there; run python -m experiments.fetch {name}"
+        missing = f"data-{name}: not drawn, {folder} is not there; run python -m experiments.fetch {name}"
         if arguments.names:
-            raise Error(absent)
-        print(absent, flush=True)
+            raise Error(missing)
+        print(missing, flush=True)
     for name, figure in drawn.items():
         path = arguments.results / arguments.scale / "figures" / f"data-{name}.png"
         drawing.save(figure, path)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
-def named(text: str) -> str:
-    """A name; argparse's `choices` would refuse the absence of any."""
+def data_set_name(text: str) -> str:
+    """An argparse type for the name of a data set; `choices` would not allow an empty list of names."""
     if text not in NAMES:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(NAMES)}, received {text!r}")
     return text
 
 
 def picture(name: str, folder: Path, scale: str) -> Any:
-    """One data set, verified, as a matplotlib Figure."""
+    """Draws one data set, after verifying its files, as a matplotlib Figure."""
     from capsrepro.core import params
     from capsrepro.data import loading
     from capsrepro.figures import data as sheets
 
     def load(which: Any, split: loading.Split) -> Any:
-        # The paper's shifts; as many pairs as in the built index, so that its pair i is the one that is drawn.
+        # The paper's shifts; one pair per digit, as in the built index, so that its pair i is drawn.
         shift = 4 if which == "multimnist" else 2
         settings = params.RunConfig(data=which, model="capsnet", shift=shift, test_pairs=1)
         return loading.load(settings, split, folder, scale)
@@ -59,13 +59,14 @@ def picture(name: str, folder: Path, scale: str) -> Any:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    looks = commands.add_parser("data", help="labelled samples", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    looks.add_argument("names", nargs="*", metavar="NAME", type=named, help=f"{', '.join(NAMES)}; none: all there are")
-    looks.set_defaults(draw=data)
+    samples = commands.add_parser(
+        "data", help="labelled samples", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    names = f"{', '.join(NAMES)}; if not given: all available"
+    samples.add_argument("names", nargs="*", metavar="NAME", type=data_set_name, help=names)
+    samples.set_defaults(draw=data)
     for command in commands.choices.values():
-        command.add_argument("--scale", default="quick", help="whose built files are read, and whose figures these are")
-        command.add_argument(
-            "--data", type=Path, default=Path("data"), help="where experiments.fetch put the data sets"
-        )
+        command.add_argument("--scale", default="quick", help="the scale of the built files and of the figures")
+        command.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets")
         command.add_argument("--results", type=Path, default=Path("results"), help="holds a folder for each scale")
     run_cli(lambda arguments: arguments.draw(arguments), parser)

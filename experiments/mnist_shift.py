@@ -11,11 +11,11 @@ from capsrepro.released import records, tfrecords
 from experiments import at_least, boolean_flag, run_cli
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
-_DEALING = 2  # what a generator is for; batches has the smaller numbers
+_DEALING = 2  # the purpose of a generator; smaller numbers are used in `batches`
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Writes the records, all of them or none, and tells which files they are in."""
+    """Writes the record files, either all of them or none, and prints their paths."""
     started = time.monotonic()
     digits = load(arguments.data_dir, arguments.split)
     folder = arguments.data_dir if arguments.output_dir is None else arguments.output_dir
@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             shift=arguments.shift,
             pad=arguments.pad,
-            base_shift="per_image",  # as the released code has it; the paper shifts the digits of each pair
+            base_shift="per_image",  # as in the released code; the paper shifts each pair anew
             pairs=arguments.num_pairs,
         )
         shards = -(-len(pairs) // arguments.max_shard)
@@ -46,26 +46,26 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def load(data_dir: Path, split: str) -> mnist.Mnist:
-    """The digits of a split; `data_dir` holds the MNIST files, or its folder mnist does, as after experiments.fetch."""
+    """The digits of a split, from MNIST's files in `data_dir` or in its subfolder `mnist`."""
     validate = split.startswith("valid_")
     source: mnist.Split = "train" if split.endswith("train") else "test"
-    there = (data_dir / mnist.FILES["train" if validate else source][0]).is_file()
-    return mnist.load(data_dir if there else data_dir / "mnist", source, validate=validate)
+    found = (data_dir / mnist.FILES["train" if validate else source][0]).is_file()
+    return mnist.load(data_dir if found else data_dir / "mnist", source, validate=validate)
 
 
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
-    add("--data_dir", type=Path, default=Path("data"), help="holds MNIST's IDX files, itself or in its folder mnist")
-    add("--output_dir", type=Path, help="where the records go; data_dir if not given")
+    add("--data_dir", type=Path, default=Path("data"), help="MNIST's IDX files are in it or in its subfolder mnist")
+    add("--output_dir", type=Path, help="output folder; if not given: data_dir")
     add("--split", choices=SPLITS, default="train", help="valid_train: training images 10000-59999; valid_test: 0-9999")
-    add("--shift", type=at_least(0), default=2, help="how far a digit is moved each way, in pixels")
-    add("--pad", type=at_least(0), default=0, help="zeros around each digit, in pixels")
+    add("--shift", type=at_least(0), default=2, help="largest shift of a digit in each direction, in pixels")
+    add("--pad", type=at_least(0), default=0, help="zeros on each side of a digit, in pixels")
     boolean_flag(parser, "multi_targets", False, "pairs of digits instead of single ones")
-    add("--num_pairs", type=at_least(1), default=1000, help="pairs of each digit")
-    add("--max_shard", type=at_least(1), default=100_000, help="most pairs in a file")
-    add("--seed", type=int, default=0, help="of the pairs and of which file each goes to")
+    add("--num_pairs", type=at_least(1), default=1000, help="pairs per base digit")
+    add("--max_shard", type=at_least(1), default=100_000, help="largest number of pairs in a file")
+    add("--seed", type=int, default=0, help="seed of the pairs and of their distribution over files")
     return parser
 
 

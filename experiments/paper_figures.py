@@ -1,4 +1,4 @@
-"""Draws the paper's figures, of trained networks, into results/SCALE/figures as PNG and PDF."""
+"""Draws the paper's figures from trained networks into results/SCALE/figures, as PNG and PDF."""
 
 import argparse
 import dataclasses
@@ -15,7 +15,7 @@ FILES |= {name: name for name in ("confusion", "confusion-multimnist")}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Draws all that is wanted, then writes it."""
+    """Draws all requested figures before writing any."""
     from capsrepro.figures import charts, drawing, reconstructions
 
     network = functools.cache(functools.partial(restored, arguments))
@@ -38,13 +38,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def restored(arguments: argparse.Namespace, name: str) -> tuple[Any, Any, Any]:
-    """A run's trained network, its test split, one pair for each digit of MultiMNIST, and what it answers on that."""
+    """A run's trained network, its test split (MultiMNIST: one pair per digit), and its predictions on it."""
     from capsrepro.core import params
     from capsrepro.data import loading
     from capsrepro.network import devices, evaluation, models
     from capsrepro.network.weights import evaluation_settings, load_weights
 
-    weights = there(arguments, name, "weights")
+    weights = existing_file(arguments, name, "weights")
     settings = evaluation_settings(weights, params.read(arguments.params).settings(name, arguments.scale))
     devices.share_gpus()
     dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", arguments.data, arguments.scale)
@@ -54,14 +54,14 @@ def restored(arguments: argparse.Namespace, name: str) -> tuple[Any, Any, Any]:
 
 
 def history(arguments: argparse.Namespace, name: str, *columns: str) -> Any:
-    """What a run's training left, as a DataFrame."""
+    """The history of a run's training, as a DataFrame."""
     from capsrepro.figures import charts
 
-    return charts.history(there(arguments, name, "history"), *columns)
+    return charts.history(existing_file(arguments, name, "history"), *columns)
 
 
-def there(arguments: argparse.Namespace, name: str, kind: str) -> Path:
-    """A file of a run; an Error that says how to make it."""
+def existing_file(arguments: argparse.Namespace, name: str, kind: str) -> Path:
+    """The path of a run's file; raises an Error with instructions if it does not exist."""
     from capsrepro.core import paths
 
     path: Path = getattr(paths.RunPaths(arguments.scale, name, arguments.seed), kind)
@@ -73,6 +73,6 @@ def there(arguments: argparse.Namespace, name: str, kind: str) -> Path:
 
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
-    parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"of {', '.join(FILES)}")
-    parser.add_argument("--seed", type=int, default=0, help="of the trainings")
+    parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"some of {', '.join(FILES)}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the trainings")
     run_cli(main, parser)

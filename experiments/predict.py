@@ -1,4 +1,4 @@
-"""Says which digits are in pictures, PNG or JPEG of any size or IDX files, and draws what a CapsNet makes of them."""
+"""Classifies the digits in pictures (PNG or JPEG of any size, IDX files) with a CapsNet and draws reconstructions."""
 
 import argparse
 import sys
@@ -14,11 +14,11 @@ from capsrepro.data import pictures
 from experiments import at_least, run_cli
 
 SCALES = ("paper", "full", "quick")
-DRAWN = 80  # pictures at most, eight in a row
+DRAWN = 80  # largest number of pictures drawn, eight in a row
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Answers for what can be read; each file that cannot has a line of its own, and in the end the exit code is 1."""
+    """Classifies all readable pictures; each unreadable file is reported in one line, and the exit code is then 1."""
     if arguments.output.resolve() in [path.resolve() for path in arguments.images]:
         raise Error(f"{arguments.output}: is one of the pictures; choose another --output")
     scale, weights = arguments.scale or SCALES[0], arguments.weights
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, output: Path) -> None:
-    """Prints a line for each picture; draws it above what the decoder makes of the capsule of its digit."""
+    """Prints a line for each picture, and draws it above the reconstruction from the capsule of its digit."""
     from capsrepro.figures import drawing, reconstructions
     from capsrepro.network import devices, evaluation, models
     from capsrepro.network.weights import load_weights
@@ -68,11 +68,11 @@ def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, outp
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG or IDX file, gzipped or not")
-    parser.add_argument("--first", type=at_least(1), default=10, help="at most so many images of an IDX file")
+    parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
     parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
-    parser.add_argument("--scale", help=f"whose weights; not given: the first of {', '.join(SCALES)} that has any")
-    parser.add_argument("--seed", type=int, default=0, help="of the training")
-    parser.add_argument("--weights", type=Path, help=f"a file of your own, of the network of --scale ({SCALES[0]})")
+    parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(SCALES)} that has any")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training")
+    parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({SCALES[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     run_cli(main, parser)

@@ -1,4 +1,4 @@
-"""Publishes trained weights in half precision, to be committed, with a model card. `--restore` goes the other way."""
+"""Publishes trained weights in half precision with a model card, to be committed; `--restore` does the reverse."""
 
 import argparse
 import tempfile
@@ -8,12 +8,12 @@ from capsrepro.core import params, paths
 from capsrepro.core.errors import Error
 from experiments import run_arguments, run_cli
 
-FIRST = 1000  # test images that the quick test of published weights counts over
-MOST_BYTES = 20_000_000  # a repository keeps each version of them
+FIRST = 1000  # test images in the quick test of published weights
+MOST_BYTES = 20_000_000  # a limit, since the repository keeps every version
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Builds the network with the settings of its weights, then goes one way or the other."""
+    """Publishes the weights of a run, or restores them from the published ones."""
     known = params.read(arguments.params)
     configured = known.settings(arguments.run, arguments.scale)
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
-    """Counts wrong test images with the weights as trained and as rounded; if that is the metrics' number, writes."""
+    """Evaluates the rounded weights, and publishes them if their number of errors equals that in the metrics."""
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.evidence import model_card
@@ -53,14 +53,14 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": evaluation.evaluate(model, dataset, examples=FIRST).wrong}
     publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note}
     card = model_card.render(known, Path("results"), where.scale, {where.publication.stem: publication})
-    save_weights(model, where.published, origin=origin, half=True)  # rounded already: the same bytes
+    save_weights(model, where.published, origin=origin, half=True)  # already rounded: the same bytes
     files.write_json(where.publication, publication)
     files.write_text(where.card, card)
     print(f"{where.published}: {size / 1e6:.1f} MB; {where.card}")
 
 
 def restore(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
-    """Writes the published weights to where training leaves its own: the same bytes each time, which dvc.lock knows."""
+    """Writes the published weights to the path of trained weights; their bytes match the hash in dvc.lock."""
     from capsrepro.network import models
     from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, save_weights
 
@@ -75,6 +75,6 @@ def restore(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
 
 if __name__ == "__main__":
     parser = run_arguments(__doc__)
-    parser.add_argument("--restore", action="store_true", help="from the published weights to the pipeline's")
-    parser.add_argument("--note", default="", help="what else the card has to say of the training")
+    parser.add_argument("--restore", action="store_true", help="restore the pipeline's weights from the published ones")
+    parser.add_argument("--note", default="", help="a remark on the training for the model card")
     run_cli(main, parser)

@@ -1,4 +1,4 @@
-"""Evaluates the authors' published checkpoints on the whole test set; their rows stand in every table."""
+"""Evaluates the authors' published checkpoints on the whole test set; their rows are part of every table."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,10 @@ from capsrepro.core import files, params, paths
 from capsrepro.core.errors import Error
 from capsrepro.evidence.paper import DATA
 from experiments import run_cli
-from experiments.fetch import bring_for
+from experiments.fetch import fetch_for
 
 SCALE = "released"
-# What is restored: the archive, the checkpoints in it, how many they are.
+# For each run: the archive, the pattern of its checkpoints, and their number.
 PUBLISHED = {
     "mnist-capsnet-r3-recon": ("released-mnist-checkpoints", "mnist_checkpoint/model.ckpt-1.index", 1),
     "cifar10-ensemble": ("released-cifar-checkpoints", "cifar*/model.ckpt-600000.index", 7),
@@ -19,11 +19,11 @@ PUBLISHED = {
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Fetches, restores, evaluates and writes; where the archive cannot be had, its row gets the reason."""
+    """Fetches and evaluates the checkpoints of one run; an unreachable archive is recorded as the row's reason."""
     settings = params.read(arguments.params).settings(arguments.run, SCALE)
     archive, pattern, count = PUBLISHED[arguments.run]
     where = paths.RunPaths(SCALE, arguments.run, 0)
-    bring_for(where, [settings.data, archive], arguments.data)
+    fetch_for(where, [settings.data, archive], arguments.data)
     folder = sources.unpacked(archive, arguments.data)
     prefixes = find(folder, pattern, count)
 
@@ -55,7 +55,7 @@ def find(folder: Path, pattern: str, count: int) -> list[Path]:
     """The checkpoints in an unpacked archive.
 
     Raises:
-        Error: they are not as many as they should be.
+        Error: their number is not `count`.
     """
     prefixes = sorted(path.with_suffix("") for path in folder.rglob(pattern))
     if len(prefixes) != count:
@@ -67,5 +67,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("run", choices=PUBLISHED, help=", ".join(PUBLISHED))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets and archives go")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets and archives")
     run_cli(main, parser)

@@ -1,4 +1,4 @@
-"""Writes the report of one scale into its folder: report.md for a forge, report.html as one page with sortable rows."""
+"""Writes the report of one scale: report.md for code hosts, report.html as a self-contained page with sortable rows."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from experiments.table import command_line
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Reads, writes, and says where and how large."""
+    """Writes the report and prints path and size of each file."""
     known = params.read(arguments.params)
     for path in report.write(known, arguments.results, arguments.scale, arguments.check):
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

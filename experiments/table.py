@@ -1,4 +1,4 @@
-"""Sets the results of one scale beside the paper's numbers: table.md, .csv, .tex and runs.csv in its folder."""
+"""Compares the results of one scale with the paper's numbers; writes table.md, .csv, .tex and runs.csv."""
 
 import argparse
 from pathlib import Path
@@ -9,15 +9,15 @@ from experiments import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Reads, judges, writes and prints."""
+    """Writes the tables and prints the Markdown one."""
     known = params.read(arguments.params)
     table, results = comparison.load_comparison(known, arguments.results, arguments.scale, arguments.check)
     tables.write(table, results, arguments.results, arguments.scale)
-    print(tables.markdown(table, arguments.scale), end="")
+    print(tables.markdown(table, arguments.scale, comparison.budgets(results)), end="")
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:
-    """The flags of what shows the results of a scale."""
+    """The command line of scripts that show the results of a scale."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
     parser.add_argument(
@@ -25,7 +25,9 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument(
-        "--check", action="store_true", help="refuse to mix scales, recipes of one run, or copies of one data set"
+        "--check",
+        action="store_true",
+        help="recount kept answers; refuse to mix scales, recipes of one run, or copies of one data set",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Trains one run at one scale with one seed: weights, history, provenance. A killed training goes on where it was."""
+"""Trains one run at one scale with one seed, resuming if interrupted; writes weights, history and provenance."""
 
 import argparse
 import os
@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from experiments import FETCHED, run_arguments, run_cli
-from experiments.fetch import bring_for
+from experiments.fetch import fetch_for
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains and writes the three files, the weights last but for the removal of the backups."""
+    """Trains and writes three files, the weights last; only then the backups are removed."""
     from capsrepro.core import params, paths
 
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     devices.share_gpus()
     if settings.data in FETCHED:
-        bring_for(where, [settings.data], arguments.data)
+        fetch_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
             loop.train(
                 settings,
                 dataset,
-                arguments.seed * settings.members + member,  # no two members of any seed are the same
+                arguments.seed * settings.members + member,  # unique over all seeds and members
                 state=state / str(member),
                 stop=stop,
                 logs=where.logs / str(member),

@@ -93,7 +93,7 @@ class MultiMnist:
 
         The partner is uniform over all digits of the other classes, and each shift over its (2 * shift + 1)^2 values.
         """
-        base = np.asarray(numbers) % len(self.labels) if self.nested else np.asarray(numbers) // self.pairs_per_digit
+        base = self._base(np.asarray(numbers))
         words = hashing.words(("multimnist", self.name, self.seed), numbers, _WORDS)
         label = self.labels[base]
         place = hashing.below(words[..., 0], len(self.labels) - self._counts[label])
@@ -102,6 +102,13 @@ class MultiMnist:
         if self.base_shift == "per_image":
             base_word = hashing.words(("multimnist base shift", self.name, self.seed), base, 1)[..., 0]
         return Pairs(base, self._by_class[place], self._shifts(base_word), self._shifts(words[..., 2]))
+
+    def _base(self, numbers: np.ndarray) -> np.ndarray:
+        if not self.nested:
+            return numbers // self.pairs_per_digit
+        if (numbers >= len(self)).any():
+            raise IndexError(f"{self.name}: expected pairs below {len(self)}, received {numbers.max()}")
+        return numbers % len(self.labels)
 
     def _shifts(self, word: np.ndarray) -> np.ndarray:
         side = 2 * self.shift + 1

@@ -1,22 +1,28 @@
 """Compares the results of one scale with the paper's numbers, as a DataFrame with verdicts."""
 
 import dataclasses
+import functools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from capsrepro.core import not_run
-from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
-from capsrepro.evidence import paper, results, verdicts
+from capsrepro.evidence import claim_results, clusters, scale, verdicts
 from capsrepro.evidence.paper import DATA, Row
+from capsrepro.evidence.plan import is_unplanned
+from capsrepro.evidence.power import Power
 from capsrepro.evidence.results import Result
+from capsrepro.evidence.scale import Scale
+from capsrepro.evidence.verdicts import Verdict
+
+_WHOLE = ("routing", "seeds", "wrong", "examples", "paper_n", "seeds_needed", "parameters", "steps")
 
 
-def load_comparison(known: Params, folder: Path, scale: str, strict: bool = False) -> tuple[pd.DataFrame, list[Result]]:
+def load_comparison(known: Params, folder: Path, name: str, strict: bool = False) -> tuple[pd.DataFrame, list[Result]]:
     """Loads the comparison of one scale with the paper, followed by the rows of the authors' published checkpoints.
 
     The rows of the published checkpoints are part of every table.
@@ -24,83 +30,110 @@ def load_comparison(known: Params, folder: Path, scale: str, strict: bool = Fals
     Args:
         known: the parameter file.
         folder: holds paper.csv and a folder for each scale.
-        scale: name of the scale.
-        strict: whether `results.check` must pass.
+        name: of the scale.
+        strict: whether `Scale.check` must pass.
 
     Returns:
         The table of `build` and the results of the scale.
 
     Raises:
-        Error: the scale is unknown and has no folder, a file is malformed, or `results.check` raises.
+        Error: the scale is unknown and has no folder, a file is malformed, or `Scale.check` raises.
     """
-    if scale not in known.scale_settings and not (folder / scale).is_dir():
-        names = ", ".join(known.scale_settings)
-        raise Error(f"unknown scale {scale!r}; known to the parameter file: {names}")
-    rows = paper.read(folder / "paper.csv")
-    found = results.read(folder, scale)
+    ours = scale.load(known, folder, name)
     if strict:
-        results.check(found, scale)
-    in_paper = settings(known, "paper")
-    table = build(rows, found, settings(known, scale), in_paper, not_run.read(folder, scale))
-    theirs = settings(known, "released")
-    marked = {
-        name: dataclasses.replace(rows[name], what=f"{rows[name].what}, released checkpoint")
-        for name in theirs
-        if name in rows
-    }
-    if marked:
-        published = results.read(folder, "released"), theirs, in_paper, not_run.read(folder, "released")
-        table = pd.concat([table, build(marked, *published)], ignore_index=True)
-    return table, found
+        ours.check()
+    table = build(ours)
+    if "released" in known.scale_settings:
+        theirs = scale.load(known, folder, "released")
+        rows = {
+            run: dataclasses.replace(theirs.rows[run], what=f"{theirs.rows[run].what}, released checkpoint")
+            for run in theirs.settings
+            if run in theirs.rows
+        }
+        if rows:
+            table = pd.concat([table, build(dataclasses.replace(theirs, rows=rows))], ignore_index=True)
+    return table, list(ours.results)
 
 
-def settings(known: Params, scale: str) -> dict[str, dict[str, Any]]:
-    """The settings in params.yaml of each run at a scale, as JSON values; runs that the scale lacks are left out."""
-    runs = [name for name in known.runs if name in known.scale_settings.get(scale, {})]
-    return {name: known.settings(name, scale).as_json() for name in runs}
-
-
-def build(
-    rows: Mapping[str, Row],
-    found: Sequence[Result],
-    settings: Mapping[str, Mapping[str, Any]],
-    paper_settings: Mapping[str, Mapping[str, Any]],
-    reasons: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
+def build(ours: Scale) -> pd.DataFrame:
     """Compares the results of one scale with the paper's numbers.
-
-    Args:
-        rows: the paper's numbers, from `paper.read`.
-        found: the results of one scale; results of runs that are not in the paper are left out.
-        settings: the current settings in params.yaml of each run at that scale, as JSON values.
-        paper_settings: the same at the scale `paper`.
-        reasons: why a row was not run, by id.
 
     Returns:
         A line for each row of the paper; cells without a value are empty. Percentages and their differences (in points)
         are rounded to four decimals. `wrong` and `examples` are sums over the seeds; `measured` is the mean over them.
+        `power`, `seeds_needed` and `reproducing` (the wrong counts of one seed that would be `reproduced`) say what the
+        verdict could have been, see `power`. Results of runs that are not in the paper are left out.
     """
-    lines = []
-    for row in rows.values():
-        seeds = [result for result in found if result.run == row.id]
-        verdict = verdicts.judge(
-            row, seeds, settings.get(row.id), paper_settings.get(row.id), (reasons or {}).get(row.id, "")
-        )
-        lines.append(_line(row, seeds, verdict))
-    whole = dict.fromkeys(("routing", "seeds", "wrong", "examples", "paper_n", "parameters", "steps"), "Int64")
-    return pd.DataFrame(lines).astype(whole | {"reconstruction": "boolean"})
+    lines = [_line(ours, row) for row in ours.rows.values()]
+    return pd.DataFrame(lines).astype(dict.fromkeys(_WHOLE, "Int64") | {"reconstruction": "boolean"})
 
 
-def _line(row: Row, seeds: Sequence[Result], verdict: verdicts.Verdict) -> dict[str, Any]:
+def verdict(ours: Scale, row: Row) -> Verdict:
+    """The verdict of one scale on one number of the paper.
+
+    Raises:
+        Error: kept answers are damaged; the message names the file.
+    """
+    return _judged(ours, row)[0]
+
+
+def budgets(found: Sequence[Result]) -> list[str]:
+    """What rows of one data set were not trained for equally many images, in a sentence for each data set.
+
+    Such rows do not compare network with network alone. Where training ends at an accuracy that is the paper's own
+    protocol, and nothing is said.
+    """
+    sentences = []
+    for data, about in DATA.items():
+        runs: dict[float, list[str]] = {}
+        for one in found:
+            if one.settings.get("data") == data and one.settings.get("stop_pct") is None:
+                names = runs.setdefault(one.images_trained, [])
+                names += [one.run] if one.run not in names else []
+        if len(runs) > 1:
+            each = "; ".join(f"{images / 1e6:.2g} million: {', '.join(runs[images])}" for images in sorted(runs))
+            sentences.append(f"Unequal budgets on {about.title}, in images shown: {each}.")
+    return sentences
+
+
+def _judged(ours: Scale, row: Row) -> tuple[Verdict, np.ndarray | None]:
+    """The verdict, and the share of each digit's images that was right where `verdicts.interval` wants it."""
+    seeds = ours.of(row.id)
+    shares = _by_digit(ours, row, seeds)
+    found = verdicts.judge(
+        row,
+        seeds,
+        ours.settings.get(row.id),
+        ours.paper_settings.get(row.id),
+        ours.reasons.get(row.id, ""),
+        by_digit=shares,
+        gap=functools.partial(claim_results.gap, ours),
+        unplanned=any(is_unplanned(ours.plans, one) for one in seeds),
+    )
+    return found, shares
+
+
+def _by_digit(ours: Scale, row: Row, seeds: Sequence[Result]) -> np.ndarray | None:
+    if len(seeds) != 1 or not clusters.share_digits(row.data, seeds[0].examples):
+        return None
+    kept = ours.predictions(seeds[0])
+    return None if kept is None else clusters.by_digit(kept.labels, kept.right)
+
+
+def _line(ours: Scale, row: Row) -> dict[str, Any]:
     """One line of `build`; its routing and reconstruction are those of our run, not of the paper's."""
+    seeds = ours.of(row.id)
+    found, shares = _judged(ours, row)
     first = seeds[0] if seeds else None
     values = verdicts.measured(row, seeds)
     mean = statistics.fmean(values) if values else None
-    low, high = verdicts.interval(row, seeds) if seeds else (None, None)
+    low, high = verdicts.interval(row, seeds, shares) if seeds else (None, None)
+    changed = found.word == "changed"
+    could = verdicts.power_of(row, seeds) if found.word in verdicts.JUDGED else None
     return {
         "id": row.id,
         "where": row.where,
-        "method": f"{row.what}, {DATA[row.data].title}",
+        "method": f"{row.what}, {DATA[row.data].title}{', changed' if changed else ''}",
         "measure": row.measure,
         "routing": first.routing if first else row.routing,
         "reconstruction": first.reconstruction if first else row.decoder,
@@ -108,19 +141,30 @@ def _line(row: Row, seeds: Sequence[Result], verdict: verdicts.Verdict) -> dict[
         "wrong": sum(result.wrong for result in seeds) if first else None,
         "examples": sum(result.examples for result in seeds) if first else None,
         "measured": _rounded(mean),
-        "std": _rounded(statistics.stdev(values)) if len(values) > 1 else None,
+        "std": _rounded(verdicts.spread(row, seeds)),
         "interval_low": _rounded(low),
         "interval_high": _rounded(high),
         "paper": row.value,
         "paper_std": row.std,
         "paper_n": row.n,
         "margin": row.margin,
-        "difference": None if mean is None else _rounded(mean - row.value),
-        "verdict": verdict.word,
-        "remarks": ", ".join(verdict.remarks),
+        "difference": None if mean is None or changed else _rounded(mean - row.value),
+        "verdict": found.word,
+        "remarks": ", ".join(found.remarks),
+        "power": None if could is None else _rounded(could.probability),
+        "seeds_needed": None if could is None else could.seeds_needed,
+        "reproducing": _counts(could),
         "parameters": first.parameters if first else None,
-        "steps": first.steps if first else None,
+        "steps": max(result.steps_trained for result in seeds) if first else None,
     }
+
+
+def _counts(could: Power | None) -> str | None:
+    """`no count`, `23` or `4325 to 6050`; nothing where there are several seeds."""
+    if could is None or could.counts is None:
+        return None
+    counts = could.counts
+    return "no count" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -13,8 +13,9 @@ from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
 from capsrepro.core.paths import RunPaths
-from capsrepro.evidence import comparison, paper, verdicts
+from capsrepro.evidence import comparison, paper
 from capsrepro.evidence import results as evidence
+from capsrepro.evidence import scale as scales
 from capsrepro.evidence.results import Result
 
 EPOCH = paper.DATA["mnist"].train
@@ -154,17 +155,16 @@ def _counts(result: Result, publication: Mapping[str, Any]) -> list[tuple[str, s
 def _judged(known: Params, folder: Path, seeds: Sequence[Result]) -> list[tuple[str, str]]:
     """The paper's number and the verdict on it, as in the table; empty if the paper has no such run."""
     run, scale = seeds[0].run, seeds[0].scale
-    row = paper.read(folder / "paper.csv").get(run)
+    ours = scales.load(known, folder, scale)
+    row = ours.rows.get(run)
     if row is None:
         return []
     spread = "" if row.std is None else f" ± {row.std:g}"
     trials = "" if row.n is None else f" ({row.n} trainings)"
-    now, in_paper = (comparison.settings(known, one).get(run) for one in (scale, "paper"))
-    verdict = verdicts.judge(row, seeds, now, in_paper)
     several = f", of {len(seeds)} seeds" if len(seeds) > 1 else ""
     return [
         ("the paper", f"{row.value:g}{spread} %{trials}, {row.where}"),
-        ("verdict, see `table.md`", f"{verdict}{several}"),
+        ("verdict, see `table.md`", f"{comparison.verdict(ours, row)}{several}"),
     ]
 
 

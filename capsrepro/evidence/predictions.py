@@ -10,7 +10,7 @@ import numpy as np
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 
-LENGTHS_OF = 10_000  # only sets of exactly so many examples keep their class scores: MNIST's test set and samples as large
+LENGTHS_OF = 10_000  # sets of exactly so many examples, as MNIST's test set has, keep their class scores
 MOST_BYTES = 64 << 20  # of all arrays of a file unpacked; MultiMNIST's 10 million pairs take 40 MB
 _REMEDY = "run `dvc repro` to write it anew"
 _HALF = float(np.finfo(np.float16).max)
@@ -72,7 +72,7 @@ def read(path: Path) -> Predictions:
     labels = arrays.get("labels", np.empty(()))
     shape = labels.shape
     fits = len(shape) in (1, 2) and shape[0] > 0 and shape[1:] in ((), (2,))
-    expected = {name: ("uint8", shape) for name in ("predicted", "labels")}
+    expected = dict.fromkeys(("predicted", "labels"), ("uint8", shape))
     if fits and shape[0] == LENGTHS_OF:
         classes = arrays.get("lengths", np.empty((0, 1))).shape[1:]
         expected["lengths"] = ("float16", (LENGTHS_OF, *classes))

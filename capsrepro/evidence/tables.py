@@ -10,22 +10,31 @@ import pandas as pd
 import tabulate
 
 from capsrepro.core import files
-from capsrepro.evidence import verdicts
+from capsrepro.evidence import comparison, verdicts
 from capsrepro.evidence.results import Metrics, Result
 
 SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
 UNITS = (
     "Test error in %; affNIST: accuracy in %. One seed: (wrong/examples) and Wilson's interval; several: mean ± "
-    "standard deviation (seeds) and Student's interval."
+    "standard deviation (seeds) and Student's interval. affNIST, 32 images of a digit: a bootstrap over digits."
 )
 WORDS = (
     "*reproduced*: the 95 % interval lies within the paper's value ± the margin in paper.csv; *better*, *missed*: all "
-    "of it lies on the better or worse side of that band; *inconclusive*: neither; in brackets: what else it changed; "
-    "*quick*: a narrower net or part of the data, so no verdict; *stale*: params.yaml has changed since; "
-    "*not reached*: the run never came to its stop; *not run*: no result."
+    "of it lies on the better or worse side of that band; *inconclusive*: neither; *underpowered*: neither, and no "
+    "result would have been *reproduced*; in brackets: what else it changed; *changed*: another routing or decoder, so "
+    "not the paper's row; *quick*: a narrower net or part of the data, so no verdict; *stale*: params.yaml has changed "
+    "since; *not reached*: the run never came to its stop; *not run*: no result."
 )
+POWERED = ("row", "seeds", "reproduced if wrong", "power", "seeds for 0.90")
+POWER = (
+    "Power: the probability of *reproduced* if the paper's number is right. With one seed it is that of the wrong "
+    "counts whose interval fits; with several it goes by the measured spread over seeds. The last column says how many "
+    "seeds make it 0.90; after a single seed the spread is not known, and the binomial one stands in for it."
+)
+POWER_ALIGNMENT = ("left", "right", "right", "right", "right")
 ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
 FACTS = ("train_examples", "data_sha256", "device", "train_seconds", "images_per_second", "git_revision")
+_NOT_COUNTS = ("counted_in", "test_sha256", "stop_accuracy_pct")  # of metrics; the first stands beside the precision
 
 
 def display(table: pd.DataFrame) -> pd.DataFrame:
@@ -35,10 +44,38 @@ def display(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(SHOWN), dtype=str)
 
 
-def markdown(table: pd.DataFrame, scale: str) -> str:
-    """The table of `comparison.build` in Markdown, with a heading, the units and the meaning of the verdicts."""
-    body = _tabulated(table, "pipe")
-    return f"# Scale `{scale}`\n\n{UNITS}\n\n{WORDS}\n\n{body}\n"
+def power(table: pd.DataFrame) -> list[list[str]]:
+    """What the verdicts of the table of `comparison.build` could have been: text in the columns `POWERED`.
+
+    Rows without a verdict on the paper's number are left out.
+    """
+    filled = table.astype(object).where(table.notna(), None)
+    lines = [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
+    return [
+        [
+            line["id"] + ("" if line["method"].count(",") == 1 else f" ({line['method'].split(', ')[1]})"),
+            str(line["seeds"]),
+            "" if line["reproducing"] is None else str(line["reproducing"]),
+            f"{line['power']:.2f}",
+            "over 1000" if line["seeds_needed"] is None else str(line["seeds_needed"]),
+        ]
+        for line in lines
+        if line["power"] is not None
+    ]
+
+
+def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = ()) -> str:
+    """The table of `comparison.build` in Markdown, between the meaning of its words and its power.
+
+    Args:
+        table: of `comparison.build`.
+        scale: for the heading.
+        notes: sentences above the table, such as those of `comparison.budgets`.
+    """
+    blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes, _tabulated(table, "pipe")]
+    if lines := power(table):
+        blocks += [POWER, _lined(lines, POWERED, "pipe", POWER_ALIGNMENT)]
+    return "\n\n".join(blocks) + "\n"
 
 
 def latex(table: pd.DataFrame, scale: str) -> str:
@@ -50,11 +87,12 @@ def latex(table: pd.DataFrame, scale: str) -> str:
 
 def runs(results: Sequence[Result]) -> pd.DataFrame:
     """A line for each run and seed: its metrics, data, machine and training time."""
-    names = [field.name for field in dataclasses.fields(Metrics)]
+    names = [field.name for field in dataclasses.fields(Metrics) if field.name not in _NOT_COUNTS]
     lines = [{name: getattr(result, name) for name in (*names, *FACTS)} for result in results]
     for line, result in zip(lines, results, strict=True):
-        line["precision"] = result.settings.get("precision")
-    return pd.DataFrame(lines, columns=[*names, "precision", *FACTS]).astype({"routing": "Int64"})
+        line |= {"precision": result.settings.get("precision"), "counted_in": result.counted_precision}
+        line["steps"] = result.steps_trained
+    return pd.DataFrame(lines, columns=[*names, "precision", "counted_in", *FACTS]).astype({"routing": "Int64"})
 
 
 def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: str) -> None:
@@ -64,7 +102,7 @@ def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: s
         OSError: the disk is full or the folder is not writable.
     """
     texts = {
-        "table.md": markdown(table, scale),
+        "table.md": markdown(table, scale, comparison.budgets(results)),
         "table.csv": table.to_csv(index=False, lineterminator="\n"),
         "table.tex": latex(table, scale),
         "runs.csv": runs(results).to_csv(index=False, lineterminator="\n"),
@@ -79,6 +117,7 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
     if line["measured"] is not None:
         measured = f"{line['measured']:.2f} ({line['wrong']}/{line['examples']})"
         span = f"{line['interval_low']:.2f} to {line['interval_high']:.2f}"
+    if line["difference"] is not None:
         difference = f"{round(line['difference'], 2) + 0.0:+.2f}"  # no -0.00
     if line["std"] is not None:
         measured = f"{line['measured']:.3f} ± {line['std']:.3f} ({line['seeds']})"
@@ -100,7 +139,10 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tabulated(table: pd.DataFrame, style: str) -> str:
-    shown = display(table)
+    return _lined(display(table).to_numpy().tolist(), SHOWN, style, ALIGNMENT)
+
+
+def _lined(lines: Sequence[Sequence[str]], columns: Sequence[str], style: str, alignment: Sequence[str]) -> str:
     return tabulate.tabulate(
-        shown.to_numpy().tolist(), headers=list(SHOWN), tablefmt=style, disable_numparse=True, colalign=ALIGNMENT
+        lines, headers=list(columns), tablefmt=style, disable_numparse=True, colalign=list(alignment)
     )

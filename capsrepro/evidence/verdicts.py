@@ -1,16 +1,20 @@
 """Judges each number of the paper from a measured interval."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from capsrepro.core.params import RunConfig
+import numpy as np
+
+from capsrepro.evidence import clusters, deviations, power
+from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale
 from capsrepro.evidence.intervals import student, wilson
-from capsrepro.evidence.paper import DATA, Row
+from capsrepro.evidence.paper import Row
 from capsrepro.evidence.results import Result
 
-WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
-_ABSENT = object()
+JUDGED = ("reproduced", "better", "missed", "inconclusive", "underpowered")  # words that compare with the paper
+Span = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +37,26 @@ def measured(row: Row, results: Sequence[Result]) -> list[float]:
     return [100 - error for error in errors] if row.is_accuracy else errors
 
 
-def interval(row: Row, results: Sequence[Result]) -> tuple[float, float]:
-    """The 95 % interval of the row's measure in percent: Wilson's for one result, Student's for several."""
+def interval(row: Row, results: Sequence[Result], by_digit: np.ndarray | None = None) -> Span:
+    """The 95 % interval of the row's measure in percent: Wilson's for one result, Student's for several.
+
+    Where images share their digits (affNIST), one result has a bootstrap over digits or, without its answers, Wilson's
+    interval `clusters.WIDER` times as wide.
+
+    Args:
+        row: the paper's number.
+        results: at least one.
+        by_digit: of one result, the share of each digit's images that was right; None: not known.
+    """
     if len(results) > 1:
         return student(measured(row, results))
-    low, high = wilson(results[0].wrong, results[0].examples)
+    (result,) = results
+    low, high = wilson(result.wrong, result.examples)
+    if clusters.share_digits(row.data, result.examples):
+        if by_digit is not None:
+            low, high = (100 * end for end in clusters.bootstrap(1 - by_digit))
+        else:
+            low, high = clusters.widened(100 * result.wrong / result.examples, low, high)
     return (100 - high, 100 - low) if row.is_accuracy else (low, high)
 
 
@@ -65,8 +84,15 @@ def judge(
     settings: Mapping[str, Any] | None,
     paper_settings: Mapping[str, Any] | None,
     reason: str = "",
+    *,
+    by_digit: np.ndarray | None = None,
+    gap: Callable[[], str] = lambda: "not run",
+    unplanned: bool = False,
 ) -> Verdict:
     """Judges one number of the paper.
+
+    A number on affNIST is never called `reproduced` unless the paper's claim about both, the gap at equal accuracy on
+    expanded MNIST, holds here: it is `inconclusive` then, with what became of the gap as the first remark.
 
     Args:
         row: the paper's number.
@@ -74,11 +100,16 @@ def judge(
         settings: the run's current settings in params.yaml at that scale, as JSON values; None: no longer listed.
         paper_settings: the same at the scale `paper`; steps and widths are compared with them.
         reason: why the run has no result.
+        by_digit: see `interval`.
+        gap: gives the verdict on the claim `affnist-gap`; asked for only where it matters.
+        unplanned: whether no plan names one of the results.
 
     Returns:
         The first of these that applies: `not run` (no results); `stale` (trained or evaluated with other settings);
-        `not reached` (training missed its declared stopping accuracy); `quick` (not the paper's architecture, or part
-        of the data). Otherwise the verdict of `compare`, with the run's deviations as remarks.
+        `not reached` (training missed its declared stopping accuracy); `changed` (another routing, or a decoder more or
+        less, so that it is not the paper's row); `quick` (a narrower network, or part of the data). Otherwise the
+        verdict of `compare`, with the run's deviations as remarks; `underpowered` in place of `inconclusive` where
+        nothing that could have come out would be `reproduced`.
     """
     if not results:
         return Verdict("not run", (reason,) if reason else ())
@@ -86,69 +117,27 @@ def judge(
         return Verdict("stale")
     if not all(result.stop_reached for result in results):
         return Verdict("not reached")
-    if not all(is_whole(row, result, paper_settings) for result in results):
-        return Verdict("quick", _built(row, results))
-    return Verdict(compare(row, *interval(row, results)), _changes(row, results, paper_settings))
+    beside = deviations.always(results, unplanned=unplanned)
+    if changes := deviations.changed(row, results):
+        return Verdict("changed", (*changes, *beside))
+    if any(is_narrow(row, result, paper_settings) or is_partial(row.data, result) for result in results):
+        return Verdict("quick", beside)
+    remarks = deviations.remarks(results, paper_settings, unplanned=unplanned)
+    if len(results) == 1 and by_digit is None and clusters.share_digits(row.data, results[0].examples):
+        remarks += (f"interval {clusters.WIDER:g} times Wilson's",)
+    word = compare(row, *interval(row, results, by_digit))
+    if row.data == "affnist" and word == "reproduced" and (told := gap()) != "holds":
+        return Verdict("inconclusive", (f"the gap {told}" if told == "does not hold" else f"the gap: {told}", *remarks))
+    if word == "inconclusive" and not power_of(row, results).possible:
+        word = "underpowered"
+    return Verdict(word, remarks)
 
 
-def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
-    """Whether a result was trained or evaluated with settings other than `settings`.
-
-    A setting that was added after the training counts as its default in params.py, which keeps the earlier behaviour.
-    A precision of `auto` matches any, since the device decides it.
-    """
-    if settings is None:
-        return True
-    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
-    trained = {name: result.settings.get(name, defaults.get(name, _ABSENT)) for name in settings}
-    evaluated = {name: getattr(result, name) for name in ("recipe", "routing", "reconstruction", "steps")}
-    return (
-        any(
-            _plain(trained[name]) != value for name, value in settings.items() if (name, value) != ("precision", "auto")
-        )
-        or not result.settings.keys() <= settings.keys()
-        or any(settings.get(name, value) != value for name, value in evaluated.items())
-    )
+def power_of(row: Row, results: Sequence[Result]) -> power.Power:
+    """What the verdict on these results could have been, see `power.of`."""
+    return power.of(row, results[0].examples, len(results), spread(row, results))
 
 
-def is_whole(row: Row, result: Result, paper_settings: Mapping[str, Any] | None) -> bool:
-    """Whether a result has the paper's architecture and used the whole training and test sets.
-
-    If the paper gives no parameter count, the widths must be those of the scale `paper`.
-    """
-    if row.parameters is None:
-        narrow = paper_settings is None or any(result.settings.get(k) != paper_settings.get(k) for k in WIDTHS)
-    else:
-        narrow = result.parameters != row.parameters
-    other = result.routing != row.routing or row.decoder not in (None, result.reconstruction)
-    sizes = (result.train_examples, result.examples) != (DATA[row.data].train, DATA[row.data].test)
-    # With `validate`, 10,000 of the training images are held out and tested on.
-    return not (narrow or other or sizes or result.settings.get("validate", False))
-
-
-def _changes(row: Row, results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The deviations of a run that leave its row comparable; its results have equal settings, as none is stale."""
-    result = results[0]
-    changes = []
-    if paper_settings is not None and result.steps < paper_settings.get("steps", 0):
-        changes.append(f"{result.steps / 1000:g}k steps" if result.steps >= 1000 else f"{result.steps} steps")
-    if any(other.settings.get("precision") == "mixed_bfloat16" for other in results):
-        changes.append("bfloat16")
-    if result.settings.get("average") is not None:
-        changes.append("averaged weights")
-    if result.recipe != "paper":
-        changes.append(f"{result.recipe} recipe")
-    for part in ("loss", "layers"):
-        if (other := result.settings.get(f"{part}_recipe")) not in (None, result.recipe):
-            changes.append(f"{other} {part}")
-    return (*changes, *_built(row, results))
-
-
-def _built(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
-    """A remark, whatever the verdict, if the test set was built instead of downloaded."""
-    return (f"built {DATA[row.data].title}",) if any(result.built for result in results) else ()
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON represents it: tuples as lists."""
-    return list(value) if isinstance(value, tuple) else value
+def spread(row: Row, results: Sequence[Result]) -> float | None:
+    """The standard deviation over the seeds in percentage points; None: fewer than two."""
+    return statistics.stdev(measured(row, results)) if len(results) > 1 else None

@@ -1,1 +1,1 @@
-"""What the released code's commands do beyond the pipeline's: its flags, checkpoints by step, ensembles, summaries."""
+"""The released code's commands and formats: flags, record files, checkpoints, ensembles, summaries."""

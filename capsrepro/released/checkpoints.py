@@ -1,4 +1,4 @@
-"""The released code's checkpoints (TensorFlow 1, Saver V2), read and written, with Adam's state."""
+"""Reads and writes the released code's checkpoints (TensorFlow 1, Saver V2), including Adam's state."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 
-# Scope in a released checkpoint -> our layer. A CapsNet has the first six, a baseline conv1 and the last three.
+# Scope in a released checkpoint -> our layer. A CapsNet has the first six; a baseline has conv1 and the last three.
 RELEASED_SCOPES = {
     "conv1": "conv1",
     "conv_capsule1": "primary_capsules",
@@ -22,33 +22,33 @@ RELEASED_SCOPES = {
     "fc1": "fc1",
     "softmax_layer": "scores",
 }
-SLOTS = {"Adam": "momentum", "Adam_1": "velocity"}  # Adam's m and v: TF1's names, Keras's names
+SLOTS = {"Adam": "momentum", "Adam_1": "velocity"}  # Adam's m and v: TF1's name -> Keras's name
 BETAS = {"beta1_power": 0.9, "beta2_power": 0.999}
 
 _MOST_STEPS = 2**31
 
 
 def restore_released(model: keras.Model, prefix: Path | str) -> int:
-    """Fills a model, and the optimizer if it is compiled, from a checkpoint of the released code (TF1 Saver, V2).
+    """Restores a model, and its optimizer if it is compiled, from a checkpoint of the released code (TF1 Saver, V2).
 
     Args:
         model: a `models.capsnet` or the released `models.multimnist_baseline`, with `recipe: released`.
-        prefix: the checkpoint's path without `.index`, such as `model.ckpt-300000`.
+        prefix: path of the checkpoint without `.index`, such as `model.ckpt-300000`.
 
     Returns:
-        The checkpoint's `global_step`; 0 where it holds none. With Adam's slots and a compiled model, training goes on
-        after that step; without slots the optimizer stays as it is.
+        The checkpoint's `global_step`; 0 if it has none. If the checkpoint has Adam's slots and the model is compiled,
+        training resumes after that step; without slots the optimizer does not change.
 
     Raises:
-        Error: there is no such checkpoint, it is damaged, a number is not finite, or variables are missing, superfluous
-            or of another shape: the message lists them all, and the model is as it was.
+        Error: the checkpoint is missing or damaged, a number is not finite, or variables are missing, superfluous or of
+            another shape. The message lists all of them, and the model does not change.
     """
     values = _read_released(str(prefix))
     weights = _released_variables(model)
     shapes = {name: _to_released(name, variable).shape for name, variable in weights.items()}
     slots = {f"{name}/{slot}": shape for name, shape in shapes.items() for slot in SLOTS}
     optimizer = slots | dict.fromkeys(("global_step", *BETAS), ())
-    resumable = bool(values.keys() & optimizer.keys() - {"global_step"})  # there are slots: then all of them
+    resumable = bool(values.keys() & optimizer.keys() - {"global_step"})  # if it has any slot, it must have all
     shapes |= optimizer if resumable else {name: () for name in values if name == "global_step"}
     faults = _faults(values, shapes)
     step = values.get("global_step", np.zeros(()))
@@ -64,18 +64,19 @@ def restore_released(model: keras.Model, prefix: Path | str) -> int:
 
 
 def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
-    """Writes what `tf.compat.v1.train.Saver` of the released graph restores: `prefix-step.index` and `.data-...`.
+    """Saves a checkpoint for `tf.compat.v1.train.Saver` of the released graph: `prefix-step.index` and `.data-...`.
 
     Args:
-        model: as for `restore_released`. Compiled: Adam's slots and beta powers go with it.
-        prefix: folder and name, such as `train/model.ckpt`; the folder is made.
-        step: the number of steps behind the weights; becomes `global_step`.
+        model: see `restore_released`. If it is compiled, Adam's slots and beta powers are saved too.
+        prefix: folder and name, such as `train/model.ckpt`; the folder is created.
+        step: number of steps done; saved as `global_step`.
 
     Returns:
-        The checkpoint's path without `.index`. The index comes last, so that a checkpoint is there whole or not at all.
+        The path of the checkpoint without `.index`. The index is written last, so that the checkpoint appears
+        atomically.
 
     Raises:
-        Error: TensorFlow could not write it, as on a full disk; nothing is left of it then.
+        Error: TensorFlow failed to write it, for instance on a full disk; no partial file is left.
     """
     import tensorflow as tf
 
@@ -96,8 +97,8 @@ def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
                 tensors=[*values.values()],
             )
         except tf.errors.OpError as fault:
-            message = " ".join(fault.message.rpartition("; ")[2].split())  # where it tried, then why not
-            raise Error(f"{target}: not written ({message}); mend that and run it again") from fault
+            message = " ".join(fault.message.rpartition("; ")[2].split())  # the part after the path
+            raise Error(f"{target}: not written ({message}); fix that and run it again") from fault
         for suffix in (".data-00000-of-00001", ".index"):
             with files.replacing(Path(f"{target}{suffix}")) as temporary:
                 Path(f"{written}{suffix}").replace(temporary)
@@ -108,17 +109,17 @@ def _read_released(prefix: str) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     if not Path(f"{prefix}.index").is_file():
-        there = sorted(path.name.removesuffix(".index") for path in Path(prefix).parent.glob("*.index"))
-        raise Error(f"{prefix}: no such checkpoint; in its folder: {', '.join(there) or 'none'}")
+        existing = sorted(path.name.removesuffix(".index") for path in Path(prefix).parent.glob("*.index"))
+        raise Error(f"{prefix}: no such checkpoint; in its folder: {', '.join(existing) or 'none'}")
     try:
         reader = tf.train.load_checkpoint(prefix)
         return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
-    except Exception as fault:  # it raises what the fault looks like
+    except Exception as fault:  # TensorFlow raises many types on damaged files
         raise Error(f"{prefix}: damaged ({' '.join(str(fault).split())[:200]}); fetch or save it again") from fault
 
 
 def _faults(values: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """All that is wrong with the variables of a checkpoint that must have exactly these shapes."""
+    """All faults in the variables of a checkpoint, which must have exactly these names and shapes."""
     faults = [f"missing {name}" for name in sorted(shapes.keys() - values.keys())]
     faults += [f"superfluous {name}" for name in sorted(values.keys() - shapes.keys())]
     for name in sorted(values.keys() & shapes.keys()):
@@ -132,7 +133,7 @@ def _faults(values: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -
 
 
 def _released_variables(model: keras.Model) -> dict[str, Any]:
-    """Our variables by their names in the released graph.
+    """The model's variables by their names in the released graph.
 
     Raises:
         Error: the released code has no such network.
@@ -150,7 +151,7 @@ def _released_variables(model: keras.Model) -> dict[str, Any]:
 
 
 def _released_slots(model: keras.Model) -> dict[str, Any]:
-    """Adam's moments m and v by their names in the released graph; none where the model is not compiled."""
+    """Adam's moments m and v by their names in the released graph; empty if the model is not compiled."""
     if not model.compiled:
         return {}
     kept = {variable.path.partition("/")[2]: variable for variable in model.optimizer.variables}
@@ -178,6 +179,6 @@ def _from_released(name: str, value: np.ndarray, variable: Any) -> np.ndarray:
 
 
 def _power(beta: float, exponent: int) -> np.ndarray:
-    """As TF1's Adam holds it: multiplied up in float32 step by step, what is below the normal range being zero."""
+    """A beta power as in TF1's Adam: multiplied step by step in float32, with subnormal results set to zero."""
     power = np.multiply.accumulate(np.full(exponent, beta, np.float32))[-1:]
     return np.where(power < np.finfo(np.float32).tiny, np.float32(0), power).reshape(())

@@ -1,4 +1,4 @@
-"""Evaluation as the released code's command does it: one checkpoint, an ensemble, or each that a training writes."""
+"""Evaluates released checkpoints like the released command: a single one, an ensemble, or new ones as they appear."""
 
 import contextlib
 import time
@@ -23,10 +23,10 @@ from capsrepro.training import loop
 
 
 def members(checkpoint: str, count: int) -> list[Path]:
-    """The checkpoints of an ensemble: `checkpoint` with its `{}` filled by 0 to count - 1, or by 1 to count.
+    """The checkpoints of an ensemble: `checkpoint` with `{}` replaced by 0 to count - 1, or by 1 to count.
 
     Raises:
-        Error: there is no `{}` to fill, or a member is missing; the message names each.
+        Error: `checkpoint` has no `{}`, or members are missing; the message names them.
     """
     if count == 1:
         return [Path(checkpoint.format(0) if "{}" in checkpoint else checkpoint)]
@@ -41,10 +41,10 @@ def members(checkpoint: str, count: int) -> list[Path]:
 
 
 def restored(run: RunConfig, dataset: Dataset, prefixes: Sequence[Path]) -> keras.Model:
-    """The network of a checkpoint, or those of several as one.
+    """Restores the network of one checkpoint, or the ensemble of several.
 
     Raises:
-        Error: one cannot be read or is of another network.
+        Error: a checkpoint is not readable or is of another network.
     """
     networks = []
     for prefix in prefixes:
@@ -63,20 +63,22 @@ def evaluate(
     examples: int | None = None,
     predictions: Path | None = None,
 ) -> Score:
-    """Scores a split, several networks by the sum of their class scores, and writes summaries.
+    """Evaluates a network or an ensemble on a split and writes summaries.
 
     Args:
-        run: the settings of each network.
+        run: settings of each network.
         dataset: the test split.
-        prefixes: their checkpoints.
-        folder: for the summaries, under the step of the last checkpoint: `correct_prediction`, `wrong_prediction` and
-            `almost_wrong_prediction` (no digit right) are counts; of a single network also the losses, as means.
-        examples: only the first so many; None: all.
+        prefixes: checkpoints of the networks; the class scores of several are added.
+        folder: folder of the summaries, which are written at the step of the last checkpoint. The counts are
+            `correct_prediction`, `wrong_prediction` and `almost_wrong_prediction` (no digit right). For a single
+            network the mean losses are written too.
+        examples: number of examples to take from the start of the split; None: all.
         predictions: an .npz file for `scores` float32 `(N, C)` and `labels` int32 `(N,)` (pairs: `(N, 2)`), in the
-            order of the data.
+            order of the data; None: none.
 
     Raises:
-        Error: a checkpoint cannot be read or is of another network, `examples` is out of range, or a score not finite.
+        Error: a checkpoint is not readable or is of another network, `examples` is out of range, or a score is not
+            finite.
     """
     if examples is not None and not 0 < examples <= len(dataset):
         raise Error(f"--eval_size={examples}: {dataset.name} has {len(dataset)} images; choose 1 to that")
@@ -109,29 +111,29 @@ def evaluate(
     return score
 
 
-def follow(folder: Path, *, seconds: float, looks: int) -> Iterator[Path]:
-    """Each newer checkpoint that a training writes into `folder`; ends after `looks` in a row without one.
+def follow(folder: Path, *, seconds: float, polls: int) -> Iterator[Path]:
+    """Yields each new checkpoint that a training writes, until `polls` in a row find none.
 
     Args:
-        folder: of the training; it need not be there yet.
-        seconds: between two looks.
-        looks: how many to make.
+        folder: folder of the training; it need not exist yet.
+        seconds: time between two polls.
+        polls: number of polls without a new checkpoint before it ends.
     """
-    seen, vain = -1, 0
-    while vain < looks:
+    seen, unsuccessful = -1, 0
+    while unsuccessful < polls:
         prefix = newest(folder)
         if prefix is not None and step_of(prefix) > seen:
-            seen, vain = step_of(prefix), 0
+            seen, unsuccessful = step_of(prefix), 0
             yield prefix
         else:
-            vain += 1
+            unsuccessful += 1
             time.sleep(seconds)
 
 
 def _with_losses(
     run: RunConfig, dataset: Dataset, network: keras.Model, examples: int | None, sums: dict[str, float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """As `evaluation.scored`, for one network, its decoder's work included; adds each loss and count to `sums`."""
+    """Like `evaluation.scored` for a single network, decoder included; adds each loss and count to `sums`."""
     for where, batch in evaluation.batches(dataset, TEST_BATCH, examples):
         inputs, truths = loop.tensors(batch, dataset.classes, decoder=run.reconstruction)
         outputs = network.predict_on_batch(inputs)
@@ -142,7 +144,7 @@ def _with_losses(
 
 
 def _each(run: RunConfig, dataset: Dataset, outputs: Mapping[str, Any], truths: Mapping[str, Any]) -> dict[str, Any]:
-    """Losses and counts of each image, under the names that a training logs."""
+    """Losses and counts of each image, under the names of the training's logs."""
     truth, scores, digits = truths["scores"], outputs["scores"], dataset.digits
     cost = losses.classification(run.loss, run.recipe_of_loss)(truth, scores)
     values = {

@@ -1,4 +1,4 @@
-"""Which files a command's `--data_dir` means: those of the published layout or ours."""
+"""Finds the data that `--data_dir` names, in the released code's layout or ours."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ from capsrepro.released import records
 
 
 def load(dataset: str, data_dir: str, *, train: bool, validate: bool, targets: int) -> Dataset:
-    """The training or the test split.
+    """Loads the training or the test split.
 
     Args:
         dataset: `mnist`, `cifar10` or `norb`.
-        data_dir: a folder, or for MNIST a record file, `path@N` standing for its N shards. A folder holds the published
-            record files or those that `experiments.fetch` brings, directly or in a folder of the data set's name.
-        train: the training split.
-        validate: train on the 50,000 MNIST images that are not for validation, test on the 10,000 that are.
-        targets: 2 for MultiMNIST: from shards, or from MNIST's files, paired as it is read.
+        data_dir: a folder, or for MNIST a record file (`path@N` for N shards). A folder holds the released code's
+            record files or the files of `experiments.fetch`, directly or in a subfolder with the data set's name.
+        train: True: the training split; False: the test split.
+        validate: train without the validation images (MNIST: on 50,000), or test on them (MNIST: 10,000).
+        targets: digits per image; 2 for MultiMNIST, read from shards or paired from MNIST's files.
 
     Raises:
-        Error: nothing usable is there; the message says what was looked for.
+        Error: no usable file was found; the message names the expected files.
     """
     if targets > 1 and dataset != "mnist":
         raise Error(f"--num_targets={targets}: only --dataset=mnist has several digits in an image, received {dataset}")
@@ -37,9 +37,10 @@ def _mnist(data_dir: str, split: mnist.Split, validate: bool, targets: int) -> D
         return _with_digits(records.load(data_dir, name=name), data_dir, targets)
     if targets == 1:
         shift = 2 if split == "train" else 0
-        both = (f"{split}_{shift}shifted_mnist_valid", f"valid_{split}_{shift}shifted_mnist")  # read, and written, so
+        # The released reader and writer disagree about the name.
+        both = (f"{split}_{shift}shifted_mnist_valid", f"valid_{split}_{shift}shifted_mnist")
         wanted = both if validate else (f"{split}_{shift}shifted_mnist",)
-        others = f"{'valid_' if validate else ''}{split}_*shifted_mnist.tfrecords"  # such as the padded ones, 40x40
+        others = f"{'valid_' if validate else ''}{split}_*shifted_mnist.tfrecords"  # such as those padded to 40x40
         found = [folder / f"{stem}.tfrecords" for stem in wanted] + sorted(folder.glob(others))
         for path in found:
             if path.is_file():
@@ -48,7 +49,7 @@ def _mnist(data_dir: str, split: mnist.Split, validate: bool, targets: int) -> D
         if (place / mnist.FILES["train"][0]).is_file() or (place / mnist.FILES["test"][0]).is_file():
             if targets == 1:
                 return mnist.load(place, split, validate=validate)
-            # As the released README generates them; the paper's shift by 4.
+            # As in the released README; the paper shifts by 4.
             return multimnist.load(place, split, validate=validate, shift=6, base_shift="per_image")
     looked = "a record file, MNIST's IDX files" + (f", {' or '.join(wanted)}.tfrecords" if targets == 1 else "")
     raise Error(f"--data_dir={data_dir}: found none of {looked}; run `python -m experiments.fetch mnist`")

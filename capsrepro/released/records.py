@@ -1,7 +1,7 @@
-"""The released code's TFRecords: single digits, pairs of digits and smallNORB, read and written.
+"""Reads and writes the released code's TFRecords: single digits, pairs of digits and smallNORB.
 
 A record is a `tf.train.Example`. Its images are bytes, row by row (in smallNORB one camera after the other); labels and
-sizes are int64. Digits are stored shifted, an image once for every shift or pair, so that nothing is left to distort.
+sizes are int64. There is one record for every shift or pair of a digit, so that training applies no distortion.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ from capsrepro.released import tfrecords
 Features = Mapping[str, np.ndarray]
 
 _SIZES = ("height", "width", "depth")
-_PIECE = 256  # records read at a time where all are read
+_PIECE = 256  # records read at a time when reading all
 _REMEDY = "fetch the file again or write it anew"
 
 
 class Kind(NamedTuple):
-    """The features of a record beside `height`, `width` and `depth`."""
+    """A kind of record: the names of its features, without `height`, `width` and `depth`."""
 
     name: str
-    image: str  # what the network sees
-    targets: tuple[str, ...]  # what the decoder has to draw, label by label
+    image: str  # the input of the network
+    targets: tuple[str, ...]  # the target of the reconstruction of each label
     labels: tuple[str, ...]
     classes: int
-    facts: tuple[str, ...] = ()  # four numbers each
+    facts: tuple[str, ...] = ()  # further features, four numbers each
     depth_first: bool = False
 
     @property
@@ -50,17 +50,17 @@ class Kind(NamedTuple):
 SINGLE = Kind("single digits", "image_raw", ("image_raw",), ("label",), 10)
 PAIRS = Kind("pairs of digits", "merged_raw", ("image_raw_1", "image_raw_2"), ("label_1", "label_2"), 10)
 SMALLNORB = Kind("smallNORB", "image_raw", ("image_raw",), ("label",), 5, facts=("meta",), depth_first=True)
-KINDS = (SMALLNORB, PAIRS, SINGLE)  # smallNORB has all that a single digit has, and more
+KINDS = (SMALLNORB, PAIRS, SINGLE)  # smallNORB first, since its records have all features of single digits
 
 
 class Records:
-    """Records by number, in the order of their files; the first one tells their kind and size."""
+    """Records by index, in the order of their files; the first record determines their kind and size."""
 
     def __init__(self, spec: str | Path) -> None:
         """Scans the framing of the files that `spec` names (see `tfrecords.find`).
 
         Raises:
-            Error: a file is missing or damaged, there is no record, or the first one is of no kind in `KINDS`.
+            Error: a file is missing or damaged, there is no record, or the first record is of none of `KINDS`.
         """
         self.files = tfrecords.RecordFiles(tfrecords.find(spec))
         self.sha256 = self.files.sha256
@@ -76,14 +76,14 @@ class Records:
         return len(self.files)
 
     def read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
-        """The records of these numbers, feature by feature.
+        """Reads the records at these indices.
 
         Returns:
-            Images uint8 `(B, H, W, D)`, labels int64 `(B,)`, the `meta` of smallNORB int64 `(B, 4)`.
+            Arrays by feature: images uint8 `(B, H, W, D)`, labels int64 `(B,)`, smallNORB's `meta` int64 `(B, 4)`.
 
         Raises:
-            Error: a record fails its checksum, is no Example with the features of its kind, has another size than the
-                first one, not as many bytes as its size says, or a label that is no class.
+            Error: a record fails its checksum, is not an Example with the features of its kind, differs in size from
+                the first record, has a wrong number of bytes, or has an invalid label.
         """
         numbers = [int(number) for number in indices]
         parsed = self._parsed(self.kind, numbers)
@@ -91,12 +91,12 @@ class Records:
         self._demand(numbers, (sizes == self.image_shape).all(-1), f"the size {self.image_shape}", sizes.tolist())
         features = {name: self._pixels(numbers, parsed[name], name) for name in self.kind.images}
         for name in self.kind.labels:
-            lawful = (parsed[name] >= 0) & (parsed[name] < self.kind.classes)
-            self._demand(numbers, lawful, f"{name} in 0-{self.kind.classes - 1}", parsed[name].tolist())
+            valid = (parsed[name] >= 0) & (parsed[name] < self.kind.classes)
+            self._demand(numbers, valid, f"{name} in 0-{self.kind.classes - 1}", parsed[name].tolist())
         return features | {name: parsed[name] for name in (*self.kind.labels, *self.kind.facts)}
 
     def _kind(self) -> Kind:
-        self.files.read(0)  # a damaged record is told to be damaged, not to be of no kind
+        self.files.read(0)  # raises if it is damaged, which is not a matter of its kind
         for kind in KINDS:
             with contextlib.suppress(Error):
                 self._parsed(kind, [0])
@@ -105,7 +105,7 @@ class Records:
         raise Error(f"{self.files.where(0)}: expected an Example with the features {known}; {_REMEDY}")
 
     def _parsed(self, kind: Kind, numbers: list[int]) -> dict[str, np.ndarray]:
-        """The features as they are stored: bytes, and int64."""
+        """The features as stored: bytes, and int64."""
         import tensorflow as tf
 
         wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in kind.images}
@@ -114,9 +114,9 @@ class Records:
         data = [self.files.read(number) for number in numbers]
         try:
             parsed = tf.io.parse_example(tf.constant(data, tf.string), wanted)
-        except (tf.errors.OpError, UnicodeDecodeError) as fault:  # the latter of what TensorFlow cites of the record
+        except (tf.errors.OpError, UnicodeDecodeError) as fault:  # the latter if TensorFlow's message quotes the record
             for number in numbers if len(numbers) > 1 else ():
-                self._parsed(kind, [number])  # raises where the fault is
+                self._parsed(kind, [number])  # raises an error that names the faulty record
             features = ", ".join(kind.features)
             raise Error(
                 f"{self.files.where(numbers[0])}: expected an Example with the features {features}; {_REMEDY}"
@@ -124,7 +124,7 @@ class Records:
         return {name: values.numpy() for name, values in parsed.items()}
 
     def _pixels(self, numbers: list[int], raw: np.ndarray, name: str) -> np.ndarray:
-        """Bytes objects `(B,)` to uint8 `(B, H, W, D)`."""
+        """Converts bytes objects `(B,)` to uint8 `(B, H, W, D)`."""
         height, width, depth = self.image_shape
         lengths = [len(image) for image in raw]
         expected = height * width * depth
@@ -135,14 +135,14 @@ class Records:
         return pixels.reshape(-1, height, width, depth)
 
     def _demand(self, numbers: list[int], good: np.ndarray, expected: str, received: list[Any]) -> None:
-        """Names the first record that is not `good` (bool `(B,)`)."""
+        """Raises an error about the first record that is not `good` (bool `(B,)`), if any."""
         if not good.all():
             bad = int(np.argmin(good))
             raise Error(f"{self.files.where(numbers[bad])}: expected {expected}, received {received[bad]}; {_REMEDY}")
 
 
 class RecordedDigits:
-    """Single digits or pairs of digits on disk, read when a batch is asked for."""
+    """Data set of single digits or pairs of digits on disk, read on demand."""
 
     def __init__(self, records: Records, *, name: str) -> None:
         """Takes records of kind `SINGLE` or `PAIRS`."""
@@ -157,26 +157,26 @@ class RecordedDigits:
         return len(self.records)
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """The records as they are; of a pair both digits apart are to be drawn."""
+        """The records at these indices; the targets of a pair are its two separate digits."""
         kind, features = self.records.kind, self.records.read(indices)
         labels = np.stack([features[name] for name in kind.labels], axis=1)  # (B, T)
         targets = np.stack([features[name] for name in kind.targets], axis=1)  # (B, T, H, W, D)
         return Batch(unit(features[kind.image]), labels.astype(np.int32), unit(targets))
 
     def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same: training and test records differ in the shifts that they were written with."""
+        """The same as `batch`, since records are stored with their shifts."""
         return self.batch(indices)
 
 
 def load(spec: str | Path, *, name: str) -> Dataset:
-    """The data set in the files that `spec` names; smallNORB is read into memory, halved, and digits stay on disk.
+    """Loads a data set from record files; smallNORB is halved and kept in memory, digits stay on disk.
 
     Args:
         spec: a file, or `path@N` for N shards (see `tfrecords.find`).
-        name: of the data set, for progress and provenance.
+        name: name of the data set, for progress and provenance.
 
     Raises:
-        Error: files are missing, or damaged where they are read.
+        Error: a file is missing or damaged.
     """
     records = Records(spec)
     if records.kind != SMALLNORB:
@@ -194,40 +194,40 @@ def load(spec: str | Path, *, name: str) -> Dataset:
 def write(
     spec: str | Path, kind: Kind, batches: Iterable[Features], *, generator: np.random.Generator | None = None
 ) -> int:
-    """Writes the files that `spec` names, all of them whole or none.
+    """Writes record files, either all of them or none; equal arguments give equal bytes.
 
     Args:
-        spec: a file, or `path@N` for N shards. Older files of these names are replaced at the end.
-        kind: of the records.
-        batches: features as `Records.read` gives them.
-        generator: deals the records to the shards at random; without one, they are dealt in turn. The shards' counts
-            differ by at most one.
+        spec: a file, or `path@N` for N shards. Existing files are replaced at the end.
+        kind: kind of the records.
+        batches: features in the form of `Records.read`.
+        generator: distributes the records over the shards at random; None: in turn. The numbers of records of two
+            shards differ by at most one.
 
     Returns:
-        How many records were written. Equal arguments make equal bytes.
+        The number of records written.
     """
     paths = tfrecords.named(spec)
     return tfrecords.write(paths, zip(_dealt(len(paths), generator), _examples(kind, batches), strict=False))
 
 
 def _dealt(shards: int, generator: np.random.Generator | None) -> Iterator[int]:
-    """Shard numbers without end: each shard once in every turn."""
+    """Endless iterator over shard numbers; each shard occurs once in every round."""
     turns = np.tile(np.arange(shards), (1024, 1))
     while True:
         yield from (turns if generator is None else generator.permuted(turns, axis=1)).ravel().tolist()
 
 
 def every_shift(images: np.ndarray, labels: np.ndarray, *, shift: int, pad: int) -> Iterator[Features]:
-    """Single digits as the released code writes them: each at every shift of a square, (2 * shift + 1)^2 records.
+    """Single digits at every shift, (2 * shift + 1)^2 records per digit, as the released code writes them.
 
     Args:
         images: uint8 `(N, H, W, D)`.
         labels: integers `(N,)`.
-        shift: the longest shift in pixels, each way; zeros come in.
-        pad: how many zeros are put around each image before it is shifted.
+        shift: largest shift in pixels, in each direction; the gap is filled with zeros.
+        pad: zeros added on each side of an image before it is shifted.
 
     Yields:
-        What `write` takes, one image's records at a time: from up to down, and from left to right within that.
+        Features for `write`, one image at a time; its shifts are ordered from up to down, then from left to right.
     """
     steps = range(-shift, shift + 1)
     shifts = np.array(list(itertools.product(steps, steps)))
@@ -238,7 +238,7 @@ def every_shift(images: np.ndarray, labels: np.ndarray, *, shift: int, pad: int)
 
 
 def every_pair(dataset: MultiMnist) -> Iterator[Features]:
-    """Pairs of digits as the released code writes them. Yields what `write` takes: one base digit's pairs at a time."""
+    """Pairs of digits as the released code writes them; yields features for `write`, one base digit at a time."""
     count = dataset.pairs_per_digit
     for first in range(0, len(dataset), count):
         merged, base, top, labels = dataset.rendered(np.arange(first, first + count))
@@ -252,7 +252,7 @@ def every_pair(dataset: MultiMnist) -> Iterator[Features]:
 
 
 def _examples(kind: Kind, batches: Iterable[Features]) -> Iterator[bytes]:
-    """The serialized Examples, their features in alphabetical order."""
+    """Yields serialized Examples, with features in alphabetical order."""
     import tensorflow as tf
 
     for batch in batches:

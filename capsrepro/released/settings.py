@@ -1,4 +1,4 @@
-"""The released code's flags as a run's settings."""
+"""Converts the released code's flags to the settings of a run."""
 
 import dataclasses
 from typing import Any, Literal, get_args
@@ -16,13 +16,13 @@ _PADDINGS = ("VALID", "SAME")
 
 @dataclasses.dataclass(frozen=True)
 class Hparams:
-    """`--hparams_override`, with the released code's names and defaults."""
+    """Values of `--hparams_override`, with the released code's names and defaults."""
 
     decay_rate: float = 0.96
     decay_steps: int = 2000
     leaky: bool = False
     learning_rate: float = 0.001
-    loss_type: Loss | None = None  # the margin loss, but see `settings`
+    loss_type: Loss | None = None  # None: chosen by `settings`
     num_prime_capsules: int = 32
     padding: str = "VALID"
     remake: bool = True
@@ -31,10 +31,10 @@ class Hparams:
 
     @classmethod
     def read(cls, overrides: str) -> "Hparams":
-        """Reads `key=value,key=value`; an empty text changes nothing.
+        """Parses `key=value,key=value`; an empty text gives the defaults.
 
         Raises:
-            Error: a key is unknown, or its value is none of its type.
+            Error: a key is unknown, or its value has a wrong type.
         """
         known = {field.name: field.default for field in dataclasses.fields(cls)}
         values = {}
@@ -49,10 +49,11 @@ class Hparams:
 
 
 def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_steps: int) -> RunConfig:
-    """The run that the flags ask for, with the recipe `released`.
+    """The settings of the run that the flags describe, with the recipe `released`.
 
-    A baseline's scores are unbounded, and the released code leaves the margin loss, which is for lengths below one, on
-    them unless `loss_type` is overridden. Here its own is the softmax loss, and with two targets the sigmoid loss.
+    The default loss of a baseline deviates from the released code, which uses the margin loss. That loss is for lengths
+    below one, but a baseline's scores are unbounded. The default here is the softmax loss, or the sigmoid loss with two
+    targets.
     """
     shared: dict[str, Any] = {
         "data": "mnist",

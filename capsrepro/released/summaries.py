@@ -1,4 +1,4 @@
-"""TensorBoard summaries under the tags, and of the kinds, that the released code writes."""
+"""Writes TensorBoard summaries with the released code's tags."""
 
 import time
 from collections.abc import Mapping
@@ -10,36 +10,36 @@ import numpy as np
 
 from capsrepro.network.models import unflattened
 
-TOWER = "tower_0"  # the released code has one for each GPU; here the devices' sums are one
+TOWER = "tower_0"  # the released code has a tower for each GPU; here all devices are summed in one
 _PICTURES = 10  # reconstructions shown
 _BINS = 30
 
 
 class Summaries:
-    """One file of events in a folder."""
+    """Writer of one TensorBoard event file."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens it; the folder is made."""
+        """Creates the file in `folder`, which is created too if needed."""
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.writer = EventFileWriter(str(folder))
 
     def close(self) -> None:
-        """Writes what is still waiting."""
+        """Writes buffered events and closes the file."""
         self.writer.close()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes numbers by tag."""
+        """Writes scalars by tag."""
         self._write(step, [{"tag": tag, "simple_value": value} for tag, value in values.items()])
 
     def pictures(self, step: int, viewer: keras.Model, inputs: Mapping[str, Any], truths: Mapping[str, Any]) -> None:
-        """Writes what `verbose` asks for: conv1's weights and output, and targets beside their reconstructions.
+        """Writes the summaries of `verbose`: conv1's weights and output, and targets beside their reconstructions.
 
         Args:
-            step: of the batch.
-            viewer: from `viewer`, after the batch's update.
-            inputs: of the batch, see `training.tensors`.
-            truths: of the batch.
+            step: step of the batch.
+            viewer: the model of the function `viewer`, after the batch's update.
+            inputs: inputs of the batch, see `loop.tensors`.
+            truths: targets of the batch.
         """
         conv1 = viewer.get_layer("conv1")
         seen = viewer.predict_on_batch(dict(inputs))
@@ -67,7 +67,7 @@ class Summaries:
 
 
 def viewer(model: keras.Model) -> keras.Model:
-    """The network with `features` of conv1 beside its outputs, for `Summaries.pictures`; to be made once."""
+    """The network with conv1's output `features` as additional output, for `Summaries.pictures`."""
     return keras.Model(model.input, {**model.output, "features": model.get_layer("conv1").output}, name="viewer")
 
 
@@ -88,7 +88,7 @@ def _histogram(array: np.ndarray) -> Any:
 
 
 def _image(pixels: np.ndarray) -> Any:
-    """A PNG of `(H, W, 1)` in [0, 1]; what lies outside is cut off."""
+    """Encodes `(H, W, 1)`, clipped to [0, 1], as a PNG."""
     import tensorflow as tf
     from tensorboard.compat.proto.summary_pb2 import Summary
 

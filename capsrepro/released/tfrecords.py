@@ -1,6 +1,6 @@
-"""TensorFlow's record files: found, numbered without being read, fetched one record at a time, and written.
+"""TensorFlow's record files: finding, indexing, random access and writing.
 
-A file is records one behind the other, each framed as
+A file is a sequence of records, each framed as
 
     length      uint64, little-endian
     checksum    uint32, of the eight bytes before
@@ -37,7 +37,7 @@ _REMEDY = "fetch it again or write it anew"
 
 
 def named(spec: str | Path) -> list[Path]:
-    """The files that `spec` names, there or not: `path` itself, or of `path@N` the N shards `path-%05d-of-%05d`.
+    """The files that `spec` names, existing or not: `path`, or for `path@N` the N shards `path-%05d-of-%05d`.
 
     Raises:
         Error: N is zero.
@@ -46,10 +46,10 @@ def named(spec: str | Path) -> list[Path]:
 
 
 def find(spec: str | Path) -> list[Path]:
-    """The files that `spec` names, all of them there.
+    """The files that `spec` names, after checking that all exist.
 
-    The released code's README makes 100 shards where its reader asks for `@10`: where there is no shard of N, but
-    exactly one complete set of another number, that set is taken and a warning says so.
+    The released code's README writes 100 shards, but its reader expects `@10`. If none of the N shards exists, but
+    exactly one complete set of another size does, that set is used and a warning is logged.
 
     Raises:
         Error: files are missing.
@@ -67,15 +67,15 @@ def find(spec: str | Path) -> list[Path]:
         if others:
             raise Error(f"{spec}: found sets of {[len(other) for other in others]} shards; ask for one of them after @")
     names = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
-    raise Error(f"{spec}: missing {names}; write them with `python -m experiments.mnist_shift` or mend the path")
+    raise Error(f"{spec}: missing {names}; write them with `python -m experiments.mnist_shift` or correct the path")
 
 
 class RecordFiles:
-    """The records of several files, counted through from zero.
+    """The records of several files, numbered from zero across files.
 
-    Opening reads the framing only. What is kept in memory is 8 bytes a record and one open file a shard; a record is
-    read from the disk when it is asked for, so that files may be larger than memory. A file that is replaced meanwhile
-    goes on being read as it was; one that is changed in place fails its checksums.
+    Opening reads the framing only, and keeps 8 bytes per record and one open file per shard. Records are read from disk
+    on demand, so that files may be larger than memory. If a file is replaced meanwhile, its old content is still read.
+    A file that is changed in place fails its checksums.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -95,22 +95,22 @@ class RecordFiles:
                 self.offsets.append(_scan(path, self.handles[-1], digest))
             except OSError as fault:
                 raise Error(f"{path}: not readable ({fault.strerror}); {_REMEDY}") from fault
-        self.ends = np.cumsum([len(offsets) - 1 for offsets in self.offsets])  # (files,)  records up to and with a file
-        self.sha256: str = digest.hexdigest()  # of all lengths and checksums, which stand for the data
+        self.ends = np.cumsum([len(offsets) - 1 for offsets in self.offsets])  # (files,)  cumulative counts
+        self.sha256: str = digest.hexdigest()  # of all lengths and checksums, which identify the data
 
     def __len__(self) -> int:
         return int(self.ends[-1])
 
     def where(self, number: int) -> str:
-        """How an error names a record: its file and its number there, counted from zero."""
+        """The description of a record in errors: its file and its number there, counted from zero."""
         file, place = self._place(number)
         return f"{self.paths[file]}: record {place}"
 
     def read(self, number: int) -> bytes:
-        """The data of a record.
+        """Reads the data of a record.
 
         Raises:
-            Error: the data fails its checksum, or the file has become shorter.
+            Error: the data fails its checksum, or the file was truncated meanwhile.
         """
         file, place = self._place(number)
         start, end = self.offsets[file][place : place + 2]
@@ -128,14 +128,14 @@ class RecordFiles:
 
 
 def write(paths: list[Path], records: Iterable[tuple[int, bytes]]) -> int:
-    """Writes records to files, all of them whole or none.
+    """Writes records to files, either all of them or none.
 
     Args:
-        paths: the files; older ones of these names are replaced at the end.
-        records: which of the files a record goes to, and its data.
+        paths: the files; existing ones are replaced at the end.
+        records: pairs of the index of a file and the data of a record.
 
     Returns:
-        How many records were written.
+        The number of records written.
     """
     count = 0
     with contextlib.ExitStack() as renamed_last, contextlib.ExitStack() as opened:
@@ -161,7 +161,7 @@ def _shards(path: Path, count: int | None) -> list[Path]:
 
 
 def _complete_sets(path: Path) -> list[list[Path]]:
-    """The sets of shards of `path` that lack none of their files."""
+    """The complete sets of shards of `path`."""
     found = defaultdict(set)
     for file in path.parent.iterdir() if path.parent.is_dir() else ():
         if match := re.fullmatch(re.escape(path.name) + r"-([0-9]{5})-of-([0-9]{5})", file.name):
@@ -170,21 +170,21 @@ def _complete_sets(path: Path) -> list[list[Path]]:
 
 
 def _scan(path: Path, handle: int, digest: "hashlib._Hash") -> np.ndarray:
-    """Where each record of a file starts, and where the last one ends: int64 `(records + 1,)`."""
+    """The offsets of the records of a file, and the end of the last one: int64 `(records + 1,)`."""
     offsets = array("q", [0])
     size = os.fstat(handle).st_size
-    sound = b""  # the last header that was checked: most records of a file have the same length
+    checked = b""  # the last header with a correct checksum; most records of a file have the same length
     header = os.pread(handle, _HEADER, 0)
     while header:
         digest.update(header)
         start, record = offsets[-1], len(offsets) - 1
-        if len(header) == _HEADER and header != sound and _checksum(header[: _LENGTH.size]) != header[_LENGTH.size :]:
+        if len(header) == _HEADER and header != checked and _checksum(header[: _LENGTH.size]) != header[_LENGTH.size :]:
             raise Error(f"{path}: record {record}: its length fails its checksum; {_REMEDY}")
         if len(header) < _HEADER or (end := start + _HEADER + _LENGTH.unpack_from(header)[0] + _FOOTER) > size:
             raise Error(f"{path}: record {record}: the file ends within it; {_REMEDY}")
-        sound = header
+        checked = header
         offsets.append(end)
-        following = os.pread(handle, _FOOTER + _HEADER, end - _FOOTER)  # with the header of the next record
+        following = os.pread(handle, _FOOTER + _HEADER, end - _FOOTER)  # footer, and header of the next record
         digest.update(following[:_FOOTER])
         header = following[_FOOTER:]
     return np.frombuffer(offsets, np.int64)

@@ -1,4 +1,4 @@
-"""Training as the released code's command does it: checkpoints `model.ckpt-STEP` and summaries in one folder."""
+"""Trains like the released command, with checkpoints `model.ckpt-STEP` and summaries in one folder."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from capsrepro.released import checkpoints
 from capsrepro.released.summaries import TOWER, Summaries, viewer
 from capsrepro.training import callback, loop
 
-KEPT = 5  # checkpoints, as TensorFlow 1's Saver keeps by default
+KEPT = 5  # checkpoints to keep, the default of TensorFlow 1's Saver
 
 
 def train(
@@ -31,21 +31,24 @@ def train(
     pictures: bool = False,
     verbose: int = 1,
 ) -> Path:
-    """Trains to `run.steps`, going on from the newest checkpoint in `folder`, and returns the path of the last one.
+    """Trains up to `run.steps`, resuming from the newest checkpoint in `folder`.
 
     Args:
-        run: its settings; a checkpoint is written every `checkpoint_steps` and at the end.
+        run: settings of the run; a checkpoint is written every `checkpoint_steps` and at the end.
         dataset: the training split.
-        folder: for `model.ckpt-STEP` and the summaries. Only checkpoints before the last five are removed from it.
-        seed: of the weights, the order of the data and its distortion.
-        replicas: GPUs that share each batch; their gradients are averaged.
-        start: a checkpoint to begin with where `folder` has none; empty: fresh weights.
-        pictures: write histograms and reconstructions too, at every step.
+        folder: folder of `model.ckpt-STEP` and the summaries; only the last five checkpoints are kept.
+        seed: seed of the weights, the order of the data and its distortion.
+        replicas: number of GPUs that share each batch; their gradients are averaged.
+        start: the checkpoint to start from if `folder` has none; empty: initial weights.
+        pictures: also write histograms and reconstructions, at every step.
         verbose: as for Keras's `fit`.
 
+    Returns:
+        The path of the last checkpoint, without `.index`.
+
     Raises:
-        Error: another process trains here, a checkpoint is not of this network, there are too few GPUs, or the loss is
-            no longer finite; the last good checkpoint stays.
+        Error: another process is training in `folder`, a checkpoint is of another network, there are too few GPUs, or
+            the loss is not finite; the last good checkpoint is kept.
     """
     with files.locked(folder, "training"), contextlib.closing(Summaries(folder)) as summaries:
         loop.make_deterministic(seed)
@@ -60,18 +63,18 @@ def train(
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint with the highest step in a folder, None if it has none."""
+    """The checkpoint with the highest step in a folder; None if there is none."""
     return next(reversed(_all(folder)), None)
 
 
 def step_of(prefix: Path) -> int:
-    """The step in a checkpoint's name, 0 where there is none."""
+    """The step in a checkpoint's name; 0 if it has none."""
     number = prefix.name.rpartition("-")[2]
     return int(number) if number.isdigit() else 0
 
 
 def metrics(run: RunConfig, dataset: Dataset) -> dict[str, list[Any]]:
-    """What the released code tells of a batch beside the losses: the share almost right, each reconstruction's loss."""
+    """The released code's metrics besides the losses: the share almost right, and each digit's reconstruction loss."""
 
     def almost(truth: Any, scores: Any) -> Any:
         return losses.any_right(truth, scores, digits=dataset.digits)
@@ -90,7 +93,7 @@ def metrics(run: RunConfig, dataset: Dataset) -> dict[str, list[Any]]:
 
 
 class Saver(keras.callbacks.Callback):
-    """Writes a batch's summaries at every step, and a checkpoint at the end of each interval."""
+    """Keras callback that writes summaries at every step and a checkpoint at the end of each interval."""
 
     def __init__(self, folder: Path, summaries: Summaries, stream: Stream, run: RunConfig, pictures: bool) -> None:
         super().__init__()
@@ -98,11 +101,11 @@ class Saver(keras.callbacks.Callback):
 
     @functools.cached_property
     def viewer(self) -> keras.Model:
-        """Made once: what it predicts with is compiled at its first use."""
+        """The model for picture summaries; it is cached, as its prediction is compiled at the first use."""
         return viewer(self.model)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Makes the metrics those of one batch: Keras's are means over the epoch."""
+        """Resets the metrics, so that they are of one batch; Keras's are means over the epoch."""
         self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -117,11 +120,11 @@ class Saver(keras.callbacks.Callback):
             self.summaries.pictures(step, self.viewer, inputs, truths)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes the checkpoint and removes the oldest."""
+        """Writes a checkpoint and removes old ones."""
         self.save(self.model, callback.steps_done(self.model))
 
     def save(self, model: keras.Model, step: int) -> Path:
-        """Writes `model.ckpt-STEP` and TensorFlow's note of the newest."""
+        """Writes `model.ckpt-STEP` and TensorFlow's file `checkpoint`, which names the newest; removes old ones."""
         prefix = checkpoints.save_released(model, self.folder / "model.ckpt", step)
         for old in _all(self.folder)[:-KEPT]:
             for part in self.folder.glob(f"{old.name}.*"):
@@ -132,7 +135,7 @@ class Saver(keras.callbacks.Callback):
 
 
 def tower(logs: dict[str, float], batch_size: int) -> dict[str, float]:
-    """A batch's losses and counts, from what Keras logs, under the released code's tags."""
+    """Converts Keras's logs of a batch to losses and counts under the released code's tags."""
     values = callback.named(logs)
     tags = {
         "total_loss_1": values["loss"],
@@ -148,13 +151,13 @@ def tower(logs: dict[str, float], batch_size: int) -> dict[str, float]:
 
 
 def _all(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, without `.index`, the oldest first."""
+    """The checkpoints in a folder, without `.index`, oldest first."""
     names = [path.with_suffix("") for path in folder.glob("model.ckpt-*.index")]
     return sorted((path for path in names if re.fullmatch(r"model\.ckpt-\d+", path.name)), key=step_of)
 
 
 def _scope(replicas: int, batch_size: int) -> Any:
-    """Where a model is to be made so that each of its batches is shared by several devices."""
+    """The distribution scope for building a model whose batches are shared by several devices."""
     import tensorflow as tf
 
     if replicas == 1:

@@ -1,1 +1,1 @@
-"""`python -m experiments.sweep`: trainings on many machines."""
+"""`python -m experiments.sweep`: runs trainings in parallel on several machines."""

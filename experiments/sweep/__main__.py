@@ -1,7 +1,7 @@
-"""Trains many runs at once: hands what `dvc repro` would train to a Ray cluster, or to a Ray of this machine.
+"""Runs the trainings that `dvc repro` would run in parallel, on a Ray cluster or on a local Ray.
 
-Each training is a task with its GPU, in its own clone of HEAD. What it made comes back through DVC's run-cache, in this
-machine's cache, which all nodes have to see, or through a DVC remote (`--remote`); `dvc repro` then finds it done.
+Each training is a Ray task with its own GPU and its own clone of HEAD. Its results return through DVC's run-cache:
+either in this machine's cache, which all nodes must share, or through a DVC remote (`--remote`).
 """
 
 import argparse
@@ -14,11 +14,11 @@ from capsrepro.core.errors import Error
 from experiments import at_least, run_cli
 from experiments.sweep import clone
 
-PASSED = ("CAPSREPRO_", "JAX_", "KERAS_", "OMP_", "TF_", "XLA_")  # variables that begin so go with each task
+PASSED = ("CAPSREPRO_", "JAX_", "KERAS_", "OMP_", "TF_", "XLA_")  # prefixes of variables passed to each task
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Lists the trainings, hands them out and waits; a failure is reported at the end and undoes no other."""
+    """Submits all trainings and waits for them; failures are reported at the end and do not affect others."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> None:
     faults = []
     if stages:
         ray.init(address=arguments.address, include_dashboard=False, log_to_driver=False)
-        ray.cloudpickle.register_pickle_by_value(clone)  # a node may have an older one, or none
+        ray.cloudpickle.register_pickle_by_value(clone)  # nodes may have an older version of it, or none
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         task, shared = ray.remote(num_cpus=arguments.cpus, num_gpus=gpus)(clone.trained), ray.put(origin)
         waiting = {task.remote(stage, shared): stage for stage in stages}
@@ -51,10 +51,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def packed(remote: str) -> clone.Origin:
-    """What the clones are made of; what all trainings read is made first, once.
+    """Packs everything that clones need, after running the stages that all trainings depend on.
 
     Raises:
-        Error: something is not committed, so that a clone would lack it.
+        Error: a change is not committed, so that a clone would lack it.
     """
     if changed := clone.call("git", "status", "--porcelain", "--", ".", ":!results", ":!dvc.lock").splitlines():
         raise Error(f"{changed[0][3:]}: differs from HEAD, which is what is trained; commit the change or undo it")
@@ -62,7 +62,7 @@ def packed(remote: str) -> clone.Origin:
     environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED)}
     if remote:
         clone.dvc("push", "--remote", remote, *clone.READ)
-    else:  # backups too stay where the next start finds them
+    else:  # backups outlive the clones, so that trainings resume
         environment["CAPSREPRO_STATE"] = str(Path(os.environ.get("CAPSREPRO_STATE", "state")).absolute())
     with tempfile.TemporaryDirectory() as folder:
         clone.call("git", "bundle", "create", "--quiet", f"{folder}/bundle", "HEAD")
@@ -72,9 +72,9 @@ def packed(remote: str) -> clone.Origin:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help="such as train@quick-mnist-capsnet-r3-0; none: all")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help="such as train@quick-mnist-capsnet-r3-0; else all")
     parser.add_argument("--scale", default="", help="only the trainings of this scale")
-    parser.add_argument("--remote", default="", metavar="NAME", help="DVC remote, for nodes that see no folder of ours")
-    parser.add_argument("--address", help="of the Ray cluster; else RAY_ADDRESS, one that runs here, or a local Ray")
-    parser.add_argument("--cpus", type=at_least(1), default=1, help="cores of a training, beside its GPU if any")
+    parser.add_argument("--remote", default="", metavar="NAME", help="DVC remote, for nodes without a shared folder")
+    parser.add_argument("--address", help="of the Ray cluster; else RAY_ADDRESS, a running local Ray, or a new one")
+    parser.add_argument("--cpus", type=at_least(1), default=1, help="cores per training, in addition to a GPU if any")
     run_cli(main, parser)

@@ -1,4 +1,4 @@
-"""What a node of a cluster does for `experiments.sweep`: a stage of the pipeline in a clone of its own."""
+"""Runs a stage of the pipeline in a fresh clone, on a node of the cluster of `experiments.sweep`."""
 
 import dataclasses
 import os
@@ -11,23 +11,23 @@ from pathlib import Path
 from capsrepro.core.errors import Error
 
 READ = ("fetch", "build")  # the stages whose outputs trainings read
-TOLD = 1000  # characters of a command's last words
+MOST_OUTPUT = 1000  # characters of a failed command's output in an error
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a clone is made of."""
+    """Everything that a clone is made from."""
 
-    bundle: bytes  # git's, of HEAD: a node reaches no repository
-    lock: bytes  # dvc.lock, which knows the outputs of READ
-    environment: Mapping[str, str]  # variables that mean something to the project
-    cache: str  # folder of DVC's cache, for nodes that see it
-    remote: str = ""  # name of the DVC remote, for those that do not
+    bundle: bytes  # git bundle of HEAD, since nodes may not reach a repository
+    lock: bytes  # dvc.lock, with the outputs of READ
+    environment: Mapping[str, str]  # environment variables of the project
+    cache: str  # folder of DVC's cache, for nodes that share it
+    remote: str = ""  # name of the DVC remote, for nodes that do not
 
 
 def trained(stage: str, origin: Origin) -> str:
-    """Runs a stage, into DVC's run-cache; gives what went wrong, or nothing."""
-    # Ray sets OMP_NUM_THREADS, a part of the arithmetic; it is the user's to set.
+    """Runs a stage, with its results in DVC's run-cache; returns an error message, or an empty text on success."""
+    # Ray sets OMP_NUM_THREADS, which changes the arithmetic; only the user should set it.
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     environment = inherited | dict(origin.environment)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,17 +50,17 @@ def trained(stage: str, origin: Origin) -> str:
 
 
 def take_over(stage: str, remote: str) -> None:
-    """Brings what a clone made of a stage to where `dvc repro` has it: DVC's run-cache gives it, nothing is trained."""
+    """Restores the results of a stage from DVC's run-cache to their place in the workspace, without training."""
     if remote:
         dvc("fetch", "--remote", remote, "--run-cache", stage)
     dvc("repro", "--single-item", stage)
 
 
 def dvc(*words: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """What DVC prints; the `python` of the pipeline's commands is the one that runs this.
+    """Runs DVC and returns its output; `python` in the pipeline's commands is the interpreter that runs this.
 
     Raises:
-        Error: it failed.
+        Error: DVC failed.
     """
     environment = environment or os.environ
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
@@ -68,13 +68,13 @@ def dvc(*words: str, cwd: Path | None = None, environment: Mapping[str, str] | N
 
 
 def call(*words: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """What a command prints.
+    """Runs a command and returns its output.
 
     Raises:
-        Error: it failed; the message ends with its last words.
+        Error: it failed; the message has the end of its output.
     """
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = " ".join((done.stdout + done.stderr).split())[-TOLD:]
-        raise Error(f"`{' '.join(words[:6])}` failed, mend what it says: {said}")
+        output = " ".join((done.stdout + done.stderr).split())[-MOST_OUTPUT:]
+        raise Error(f"`{' '.join(words[:6])}` failed, fix what it reports: {output}")
     return done.stdout

@@ -10,14 +10,17 @@ import pytest
 from keras import ops
 
 from capsrepro.data import mnist
+from capsrepro.data.multimnist import MultiMnist
 from capsrepro.network import layers, losses, models, routing
-from tests.support import layer_goldens, network_goldens, trained_golden
+from capsrepro.training import loop
+from tests.support import layer_goldens, network_goldens, reference_goldens, trained_golden
 from tests.support.digits import Digits
 
 pytestmark = pytest.mark.slow
 
 SQUASH, PASSES, SHIFTED = routing.squash, routing.passes, mnist.shifted
 MARGIN, RECONSTRUCTION = losses.margin_loss, losses.reconstruction_loss
+AVERAGING, PAIRS = loop.AveragingAdam, MultiMnist.batch
 FULL_WIDTH = next(folder for folder in network_goldens.FOLDERS if folder.name == "capsnet_mnist")
 
 GOLDENS: dict[str, Callable[[Digits], None]] = {
@@ -29,6 +32,10 @@ GOLDENS: dict[str, Callable[[Digits], None]] = {
     "activations": trained_golden.check_activations,
     "wrong": trained_golden.check_wrong,
     "first_batch": trained_golden.check_first_batch,
+    "leaky": lambda _: reference_goldens.check_scores(leaky=True),
+    "two_channels": lambda _: reference_goldens.check_two_channels(),
+    "targets": reference_goldens.check_targets,
+    "averaging": lambda _: reference_goldens.check_adam(0.9),
 }
 
 
@@ -48,9 +55,9 @@ def without_root(s: Any, axis: int = -1) -> Any:
     return s * (squared / (1.0 + squared))
 
 
-def fewer_passes(votes: Any, bias: Any, leaky: bool = False) -> Any:
+def fewer_passes(votes: Any, bias: Any, *settings: Any) -> Any:
     """Routing of 3 iterations that makes 2: the first counts twice."""
-    passes = PASSES(votes, bias, leaky)
+    passes = PASSES(votes, bias, *settings)
     first = next(passes)
     yield first
     yield first
@@ -60,6 +67,17 @@ def fewer_passes(votes: Any, bias: Any, leaky: bool = False) -> Any:
 def routed_twice(classes: int, atoms: int, iterations: int, leaky: bool, **named: Any) -> layers.DigitCapsules:
     """Digit capsules that take a setting of 3 for 2."""
     return layers.DigitCapsules(classes, atoms, iterations - 1, leaky, **named)
+
+
+def divided_by_types(types: int, atoms: int, **named: Any) -> layers.PrimaryCapsules:
+    """Primary capsules that leave out what the leak takes."""
+    return layers.PrimaryCapsules(types, atoms, **{**named, "kernel_scale": 1.0 / types})
+
+
+def partner_first(data: MultiMnist, numbers: Any) -> Any:
+    """Pairs whose targets are not in the order of their labels."""
+    batch = PAIRS(data, numbers)
+    return batch._replace(targets=batch.targets[:, ::-1])
 
 
 def flat(masked: Any) -> Any:
@@ -87,6 +105,20 @@ MUTATIONS: dict[str, tuple[list[tuple[Any, str, Any]], list[str]]] = {
         ["squash", "routing", "network", "activations"],
     ),
     "routing: a pass too few": ([(routing, "passes", fewer_passes)], ["routing", "network", "activations"]),
+    "routing: logits that do not accumulate": (
+        [(routing, "passes", lambda votes, bias, leaky, _: PASSES(votes, bias, leaky, "replace"))],
+        ["routing", "network", "activations", "leaky"],
+    ),
+    "primary: the leak forgotten": ([(models, "PrimaryCapsules", divided_by_types)], ["leaky"]),
+    "pixels: channels last": (
+        [(models, "flattened", lambda images: images.reshape(*images.shape[:-3], -1))],
+        ["two_channels"],
+    ),
+    "targets: the partner first": ([(MultiMnist, "batch", partner_first)], ["targets"]),
+    "optimizer: Keras's own epsilon": (
+        [(loop, "AveragingAdam", lambda rate, **named: AVERAGING(rate, **{**named, "epsilon": 1e-7}))],
+        ["averaging"],
+    ),
     "routing: a setting of 3 is 2": ([(models, "DigitCapsules", routed_twice)], ["network", "activations"]),
     "mask: every capsule": ([(models.Mask, "call", all_capsules)], ["decoder", "network", "activations"]),
     "mask: the predicted class": ([(models.Mask, "call", longest_capsule)], ["decoder", "network", "activations"]),
@@ -131,5 +163,7 @@ def test_mutation_is_caught_by_each_golden_named(
 
 
 def test_each_part_that_may_break_has_a_mutation() -> None:
-    assert {name.partition(":")[0] for name in MUTATIONS} == {"squash", "routing", "mask", "shift", "loss scale"}
+    assert {name.partition(":")[0] for name in MUTATIONS} == {
+        "squash", "routing", "primary", "mask", "shift", "loss scale", "pixels", "targets", "optimizer",
+    }  # fmt: skip
     assert {name for _, names in MUTATIONS.values() for name in names} == GOLDENS.keys()

@@ -4,7 +4,6 @@ import math
 
 import pandas as pd
 import pytest
-import tabulate
 
 from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.cases import CASES
@@ -67,23 +66,6 @@ def test_the_committed_ablations_are_what_their_trainings_say() -> None:
     kept = [one for seeds in found.values() for one in seeds.values()]
     assert len(kept) == len(list((folder / trainings.FOLDER).glob("*.json"))) >= 3 * len(wanted)
     assert not [one.path for one in kept if one.content["git_dirty"] or len(one.content["git_revision"]) != 40]
-
-
-@pytest.mark.parametrize("scale", ["full", "quick"])
-def test_the_readme_shows_the_committed_table(scale: str) -> None:
-    table = (RESULTS / scale / "table.md").read_text(encoding="utf-8").split("\n\n")[-1].strip()
-    assert table.startswith("| method")
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"copy the table of results/{scale}/table.md"
-
-
-def test_the_readme_shows_the_committed_ablations() -> None:
-    table = pd.read_csv(RESULTS / "quick" / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
-    errors = ["paper_error_pct", "released_error_pct"]
-    columns = ["what", "paper", "released", *errors, "difference", "interval", "verdict"]
-    tried = table.loc[table["verdict"] != comparison.NONE, columns]
-    headers = ["", "paper", "released code", "paper: error %", "released: error %", "difference", "interval", "says"]
-    shown = tabulate.tabulate(tried.to_numpy().tolist(), headers, "pipe", disable_numparse=True)
-    assert shown in (ROOT / "README.md").read_text(encoding="utf-8"), f"copy this table:\n{shown}"
 
 
 def test_every_row_of_the_paper_is_a_run_at_each_scale() -> None:

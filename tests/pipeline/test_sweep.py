@@ -2,13 +2,13 @@
 
 import importlib.util
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from capsrepro.core import files
-from tests.pipeline.test_pipeline import ROWS, call, clones, metrics, ran  # noqa: F401, a fixture
+from tests.support.clones import ROWS, Clone
 from tests.support.commands import run_module
 
 TRAININGS = [f"train@quick-{row}-0" for row in ROWS]
@@ -17,57 +17,70 @@ needs_ray = pytest.mark.skipif(
 )
 
 
-def sweep(clone: Path, *words: str, check: bool = True) -> str:
-    return call(clone, sys.executable, "-m", "experiments.sweep", "--address", "local", *words, check=check)
+@pytest.fixture(scope="module")
+def ready(clone: Callable[[], Clone]) -> Clone:
+    """A clone in which all is there that trainings read."""
+    made = clone()
+    made.repro("build")
+    made.call("git", "commit", "-qam", "built")
+    return made
 
 
-def trained_by_repro(clone: Path) -> list[str]:
-    return [stage for stage in ran(call(clone, "dvc", "repro")) if stage.startswith("train@")]
+@pytest.fixture
+def project(ready: Clone, tmp_path: Path) -> Clone:
+    return ready.copied(tmp_path / "project")
+
+
+def sweep(project: Clone, *words: str, check: bool = True) -> str:
+    return project.python("experiments.sweep", "--address", "local", *words, check=check)
+
+
+def to_train(project: Clone) -> list[str]:
+    return [stage for stage in project.repro("--dry") if stage.startswith("train@")]
 
 
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_two_trainings_through_the_cache_leave_none_to_dvc_repro(clones: list[Path]) -> None:  # noqa: F811
-    output = sweep(clones[0])
+def test_two_trainings_through_the_cache_leave_none_to_dvc_repro(project: Clone) -> None:
+    assert to_train(project) == TRAININGS
+    output = sweep(project)
     assert {line.partition(":")[0] for line in output.splitlines() if ": trained;" in line} == set(TRAININGS)
     assert "2 trained" in output
-    assert trained_by_repro(clones[0]) == []
-    head = call(clones[0], "git", "rev-parse", "HEAD").strip()
+    assert project.repro("evaluate") == [f"evaluate@quick-{row}-0" for row in ROWS]
+    head = project.call("git", "rev-parse", "HEAD").strip()
     for row in ROWS:
-        assert metrics(clones[0], row)["examples"] == 10_000
-        provenance = files.read_json(clones[0] / "results" / "quick" / "provenance" / f"{row}-seed0.json")
+        assert project.result("metrics", row)["examples"] == 10_000
+        provenance = project.result("provenance", row)
         assert (provenance["git_revision"], provenance["git_dirty"]) == (head, False)
         assert "OMP_NUM_THREADS" in os.environ or "OMP_NUM_THREADS" not in provenance["arithmetic"]
-    assert "0 trained" in sweep(clones[0])
+    assert "0 trained" in sweep(project)
 
 
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_training_that_fails_is_told_and_the_others_come_through_the_remote(
-    clones: list[Path],  # noqa: F811
-) -> None:
-    call(clones[1], "dvc", "remote", "add", "shared", str(clones[1].parent / "remote"))
-    call(clones[1], "git", "commit", "-qam", "remote")
-    with files.locked(clones[1] / "state" / "quick" / f"{ROWS[0]}-seed0" / "0", "training"):
-        output = sweep(clones[1], "--remote", "shared", check=False)
+def test_a_training_that_fails_is_told_and_the_others_come_through_the_remote(project: Clone) -> None:
+    project.python("dvc", "remote", "add", "shared", str(project.folder.parent / "remote"))
+    project.call("git", "commit", "-qam", "remote")
+    with files.locked(project.folder / "state" / "quick" / f"{ROWS[0]}-seed0" / "0", "training"):
+        output = sweep(project, "--remote", "shared", check=False)
     last = output.splitlines()[-1]
     assert last.startswith(f"error: 1 of 2 trainings failed; the first: {TRAININGS[0]}")
     assert f"already under way by process {os.getpid()}" in last
     assert f"{TRAININGS[1]}: trained" in output
-    output = sweep(clones[1], "--remote", "shared", "--scale", "quick")
+    assert to_train(project) == TRAININGS[:1]
+    output = sweep(project, "--remote", "shared", "--scale", "quick")
     assert f"{TRAININGS[0]}: trained; 0 to go" in output
     assert "1 trained" in output
-    assert trained_by_repro(clones[1]) == []
+    assert to_train(project) == []
 
 
 @needs_ray
 @pytest.mark.slow
-def test_what_is_not_committed_is_refused(clones: list[Path]) -> None:  # noqa: F811
-    (clones[0] / "capsrepro" / "new.py").touch()
-    output = sweep(clones[0], check=False)
-    (clones[0] / "capsrepro" / "new.py").unlink()
+def test_what_is_not_committed_is_refused(project: Clone) -> None:
+    (project.folder / "capsrepro" / "new.py").touch()
+    output = sweep(project, check=False)
     assert output.startswith("error: capsrepro/new.py: differs from HEAD")
     assert len(output.splitlines()) == 1
 

@@ -202,9 +202,7 @@ class Shelf:
 @pytest.fixture(scope="module")
 def shelf(folder: Path) -> Iterator[Shelf]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            backups, "_state", functools.cache(backups._state)
-        )  # it builds a model each time that it is asked
+        patch.setattr(backups, "_state", functools.cache(backups._state))  # it builds a model each time
         yield Shelf(folder / "backups")
 
 

@@ -49,7 +49,7 @@ def command(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_measurement_that_others_refer_to_is_there() -> None:
     assert set(rows.CASES) == NAMES
-    bars = [case.bar for case in rows.CASES.values()]
+    bars = [case.bound for case in rows.CASES.values()]
     assert bars == [None, None, 1.4, 1.5, 20_000, 5_000, 1.0, 1.0, 8.0, 5.0]
 
 
@@ -120,15 +120,15 @@ def test_the_table_goes_between_the_markers_and_only_there(tmp_path: Path) -> No
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{rows.MARKERS[0]}\nold\n{rows.MARKERS[1]}\n\nafter\n")
     found = [row(), row("train_mnist_capsnet_mixed_bfloat16", ratio=None)]
-    assert rows.into(readme, found)
+    assert rows.insert_table(readme, found)
     text = readme.read_text()
     assert re.fullmatch(r"before\n\n<!-- benchmark -->\n\n\| .*\|\n\n<!-- /benchmark -->\n\nafter\n", text, re.DOTALL)
     assert "| MNIST training batches, one core | 40,000 images/s | 20,000 | 2.00 |" in text
     assert "| not measured |  |  |" in text
-    assert rows.into(readme, found)
+    assert rows.insert_table(readme, found)
     assert readme.read_text() == text
     readme.write_text("none\n")
-    assert not rows.into(readme, found)
+    assert not rows.insert_table(readme, found)
     assert readme.read_text() == "none\n"
 
 

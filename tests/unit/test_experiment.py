@@ -1,6 +1,8 @@
 """`experiments.experiment`: the released code's command line from end to end."""
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,19 @@ def data(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
         features = records.every_shift(images[part], labels[part], shift=shift, pad=0)
         records.write(folder / f"{name}_mnist.tfrecords", records.SINGLE, features)
     return folder
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 channels in place of 256 and more, and 16 units of 1,024: what is not about the widths takes seconds."""
+    from capsrepro.released import settings
+
+    def narrowed(model: str, *flags: object, **others: object) -> RunConfig:
+        widths = {"conv_channels": (8, 8), "dense_units": (16,)} if model == "baseline" else {"conv_channels": (8,)}
+        return dataclasses.replace(known(model, *flags, **others), **widths)
+
+    known = settings.settings
+    monkeypatch.setattr(settings, "settings", narrowed)
 
 
 def command(*flags: str) -> None:
@@ -66,6 +81,7 @@ def released_tags(case: str) -> dict[str, dict[str, list]]:
     return {tag: entry for tag, entry in TAGS[case].items() if not tag.startswith("input/")}
 
 
+@pytest.mark.usefixtures("narrow")
 def test_training_leaves_its_last_step_and_goes_on(data: Path, tmp_path: Path) -> None:
     """The released code saves only multiples of save_step: with its defaults a training leaves nothing."""
     trained(data, tmp_path, "--save_step=2", steps=3)
@@ -80,6 +96,7 @@ def test_training_leaves_its_last_step_and_goes_on(data: Path, tmp_path: Path) -
     assert all(np.array_equal(ours[name], expected[name]) for name in expected)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_a_users_folder_is_left_alone(data: Path, tmp_path: Path) -> None:
     """The released code deletes a training folder that has no checkpoint; here only old checkpoints go."""
     (tmp_path / "train").mkdir()
@@ -113,6 +130,7 @@ def test_a_checkpoint_gives_the_count_that_the_library_gives(
             assert np.array_equal(kept["labels"], digits.batch(np.arange(size)).labels[:, 0])
 
 
+@pytest.mark.usefixtures("narrow")
 def test_an_ensemble_adds_up_its_members_scores(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On MNIST the released code's ensemble fails on shape."""
     scores = []
@@ -133,6 +151,7 @@ def test_an_ensemble_adds_up_its_members_scores(data: Path, tmp_path: Path, caps
     assert np.allclose(np.load(tmp_path / "again.npz")["scores"], kept["scores"], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_a_missing_member_is_named(data: Path, tmp_path: Path) -> None:
     """The released code skips it and then fails to reshape."""
     trained(data, tmp_path / "member0")
@@ -145,6 +164,7 @@ def test_a_missing_member_is_named(data: Path, tmp_path: Path) -> None:
         evaluated(data, tmp_path, f"--checkpoint={tmp_path}/member0/train/model.ckpt-2", "--num_trials=2")
 
 
+@pytest.mark.usefixtures("narrow")
 def test_pairs_are_trained_and_tested_by_an_ensemble(data: Path, tmp_path: Path) -> None:
     """20 steps from generated records at @10, then two members on two targets, which the released code never feeds."""
     digits = tmp_path / "digits"
@@ -189,6 +209,7 @@ def idx_mnist(folder: Path, data: Path) -> None:
         (folder / labels).write_bytes(idx(features["label"].astype(np.uint8)))
 
 
+@pytest.mark.usefixtures("narrow")
 def test_summaries_have_the_released_tags_kinds_and_steps(data: Path, tmp_path: Path) -> None:
     hparams = "num_prime_capsules=1"
     trained(data, tmp_path, hparams=f"{hparams},verbose=true")
@@ -205,6 +226,7 @@ def test_summaries_have_the_released_tags_kinds_and_steps(data: Path, tmp_path: 
     assert all(entry["steps"] == [3] for entry in found.values())
 
 
+@pytest.mark.usefixtures("narrow")
 @needs_tensorflow("run the released code's commands")
 def test_summaries_of_pairs_and_of_smallnorb_have_the_released_tags(tmp_path: Path) -> None:
     pairs = Path(f"{RELEASED}/mnist/multitrain_4shifted_mnist.tfrecords@3")
@@ -214,9 +236,11 @@ def test_summaries_of_pairs_and_of_smallnorb_have_the_released_tags(tmp_path: Pa
     assert events(tmp_path / "norb" / "train") == released_tags("norb_caps/0")
 
 
-def test_the_baseline_trains_and_is_tested(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("narrow")
+def test_the_baseline_trains_and_is_tested(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prefix = trained(data, tmp_path, "--model=baseline", steps=1, hparams="padding=VALID")
     evaluated(data, tmp_path, "--model=baseline", f"--checkpoint={prefix}", "--eval_size=5", hparams="padding=VALID")
+    assert re.match(r"Total wrong predictions: [0-5], wrong percent: ", capsys.readouterr().out.splitlines()[-1])
 
 
 def run_beside(*flags: str) -> subprocess.Popen:

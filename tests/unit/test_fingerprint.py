@@ -1,10 +1,22 @@
-"""The import import_closure, on small packages that each test writes."""
+"""The fingerprint of a training, and the imports behind it, on small packages that each test writes."""
 
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from capsrepro.training.fingerprint import import_closure
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
+from capsrepro.data.mnist import Mnist
+from capsrepro.training import loop
+from capsrepro.training.fingerprint import fingerprint, import_closure, sources_of
+from tests.support.runs import CAPSNET
 
 SMALL = {
     "capsrepro/__init__.py": "",
@@ -141,3 +153,95 @@ def test_closure_names_the_file_that_is_not_python(small):
     with pytest.raises(SyntaxError) as fault:
         small("import capsrepro.errors", **{"capsrepro/errors.py": "def"})
     assert fault.value.filename == str(Path("capsrepro/errors.py"))
+
+
+# What a fingerprint has
+
+OUTSIDE = """
+from capsrepro.data.mnist import Mnist
+
+class Others(Mnist):
+    pass
+"""
+
+
+@pytest.fixture
+def others(few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Makes the first digits a data set whose class is in a module outside of the project."""
+    path = tmp_path / "of_mine.py"
+
+    def others(code: str = OUTSIDE) -> Any:
+        path.write_text(code)
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, path.stem, module)
+        spec.loader.exec_module(module)
+        return module.Others(few.images, few.labels, name="others", sha256="of others")
+
+    return others
+
+
+def recorded(run: RunConfig, data: Any, seed: int = 0) -> dict[str, Any]:
+    return fingerprint(run, data, seed, sources_of(Path(loop.__file__), data))
+
+
+def test_sources_are_the_loop_and_the_data_sets_module_with_what_they_import(few: Mnist) -> None:
+    found = {path.as_posix() for path in sources_of(Path(loop.__file__), few)}
+    assert {"capsrepro/training/loop.py", "capsrepro/network/losses.py", "capsrepro/data/mnist.py"} <= found
+    assert not [name for name in found if name.startswith(("experiments/", "capsrepro/report/", "capsrepro/evidence/"))]
+
+
+def test_a_module_outside_of_the_project_is_a_source_by_its_name_and_content(others: Callable[..., Any]) -> None:
+    before = recorded(CAPSNET, others())["sources"]
+    assert before["of_mine.py"] == hashlib.sha256(OUTSIDE.encode()).hexdigest()
+    assert "capsrepro/data/mnist.py" in before  # which it imports
+    assert not [name for name in before if Path(name).is_absolute()]
+    after = recorded(CAPSNET, others(OUTSIDE + "# changed\n"))["sources"]
+    assert {name for name in before if before[name] != after[name]} == {"of_mine.py"}
+
+
+def test_a_data_set_of_a_module_outside_of_the_project_can_train_and_go_on(
+    others: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = dataclasses.replace(CAPSNET, steps=2)
+    for resumed_at in (0, 2):
+        assert loop.train(run, others(), 0, state=tmp_path / "state", verbose=0).resumed_at == resumed_at
+
+
+@pytest.fixture
+def typed(few: Mnist) -> Any:
+    """A data set whose class was typed into an interpreter: no file holds its code."""
+    names: dict[str, Any] = {"__name__": "typed"}
+    exec(OUTSIDE, names)
+    return names["Others"](few.images, few.labels, name="typed", sha256="of typed")
+
+
+def test_a_class_typed_into_an_interpreter_is_refused_in_one_line(typed: Any, tmp_path: Path) -> None:
+    with pytest.raises(Error) as fault:
+        loop.train(CAPSNET, typed, 0, state=tmp_path, verbose=0)
+    assert "Others" in str(fault.value)
+    assert "`sources`" in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_sources_that_are_given_stand_for_those_that_are_not_found(typed: Any, tmp_path: Path) -> None:
+    source = tmp_path / "cell.py"
+    source.write_text(OUTSIDE)
+    run = dataclasses.replace(CAPSNET, steps=2)
+    for resumed_at in (0, 2):
+        trained = loop.train(run, typed, 0, state=tmp_path / "state", sources=[source], verbose=0)
+        assert trained.resumed_at == resumed_at
+    before = fingerprint(run, typed, 0, [source])["sources"]
+    source.write_text(OUTSIDE + "# changed\n")
+    assert fingerprint(run, typed, 0, [source])["sources"].keys() == before.keys() == {"cell.py"}
+    assert fingerprint(run, typed, 0, [source])["sources"] != before
+
+
+def test_a_fingerprint_is_json_and_tells_settings_seed_and_data_apart(few: Mnist) -> None:
+    first = recorded(CAPSNET, few)
+    assert json.loads(json.dumps(first)).keys() == {"settings", "seed", "data", "backend", "gpu", "sources"}
+    assert recorded(CAPSNET, few) == first
+    assert recorded(dataclasses.replace(CAPSNET, routing=1), few) != first
+    assert recorded(CAPSNET, few, seed=1) != first
+    few.sha256 = "of others"
+    assert recorded(CAPSNET, few) != first

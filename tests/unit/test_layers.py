@@ -1,5 +1,6 @@
 """The layers against a NumPy reference written straight from the paper, and by hand."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from capsrepro.network import layers, routing
+from capsrepro.core.params import RoutingUpdate, RunConfig
+from capsrepro.network import layers, models, routing
 from tests.support.gradients import with_gradients
 
 
@@ -19,8 +21,10 @@ def squash_of_paper(s: np.ndarray) -> np.ndarray:
     return length**2 / (1 + length**2) * s / length
 
 
-def routing_of_paper(votes: np.ndarray, bias: np.ndarray, iterations: int, leaky: bool) -> np.ndarray:
-    """Procedure 1 in loops; votes [B, C, I, D]."""
+def routing_of_paper(
+    votes: np.ndarray, bias: np.ndarray, iterations: int, leaky: bool, update: str = "accumulate"
+) -> np.ndarray:
+    """Procedure 1 in loops; votes [B, C, I, D]. `replace`: the agreement takes the place of the logits."""
     batch, classes, inputs, _ = votes.shape
     out = np.zeros((batch, classes, votes.shape[3]))
     for image in range(batch):
@@ -29,7 +33,8 @@ def routing_of_paper(votes: np.ndarray, bias: np.ndarray, iterations: int, leaky
             c = np.exp(b) / (np.exp(b).sum(axis=1, keepdims=True) + (1.0 if leaky else 0.0))
             s = np.stack([sum(c[i, j] * votes[image, j, i] for i in range(inputs)) for j in range(classes)])
             v = squash_of_paper(s + bias)
-            b = b + np.stack([[votes[image, j, i] @ v[j] for j in range(classes)] for i in range(inputs)])
+            agreement = np.stack([[votes[image, j, i] @ v[j] for j in range(classes)] for i in range(inputs)])
+            b = b + agreement if update == "accumulate" else agreement
         out[image] = v
     return out
 
@@ -63,13 +68,29 @@ def test_squash_and_lengths_are_finite_at_and_near_zero_with_their_gradients(sca
     assert np.all(np.abs(v) <= 1e-9)
 
 
+@pytest.mark.parametrize("update", ["accumulate", "replace"])
 @pytest.mark.parametrize("leaky", [False, True])
 @pytest.mark.parametrize("iterations", [1, 2, 3, 5])
-def test_routing_is_procedure_1(iterations: int, leaky: bool) -> None:
+def test_routing_is_procedure_1(iterations: int, leaky: bool, update: RoutingUpdate) -> None:
     generator = np.random.default_rng(0)
     votes, bias = generator.normal(size=(3, 4, 6, 5)), generator.normal(size=(4, 5))
-    routed = routing.route(routing.StoredVotes(votes.astype(np.float32)), bias.astype(np.float32), iterations, leaky)
-    assert np.allclose(routed, routing_of_paper(votes, bias, iterations, leaky), atol=2e-6)
+    stored = routing.StoredVotes(votes.astype(np.float32))
+    routed = routing.route(stored, bias.astype(np.float32), iterations, leaky, update)
+    assert np.allclose(routed, routing_of_paper(votes, bias, iterations, leaky, update), atol=2e-6)
+
+
+def test_the_logits_accumulate_unless_a_run_says_otherwise() -> None:
+    votes = routing.StoredVotes(np.random.default_rng(5).normal(size=(2, 3, 4, 5)).astype(np.float32))
+    bias = np.full((3, 5), 0.1, np.float32)
+    plain, summed, replaced = (
+        np.array(routing.route(votes, bias, 3, **update))
+        for update in ({}, {"update": "accumulate"}, {"update": "replace"})
+    )
+    assert np.array_equal(plain, summed)
+    assert np.abs(plain - replaced).max() > 0.01
+    for update, name in ((RunConfig("mnist", "capsnet").routing_update, "accumulate"), ("replace", "replace")):
+        run = RunConfig("mnist", "capsnet", routing=3, routing_update=update, conv_channels=(2,), primary_types=1)
+        assert models.build(run, (28, 28, 1)).get_layer("digit_capsules").update == name
 
 
 @pytest.mark.parametrize("leaky", [False, True])
@@ -82,6 +103,41 @@ def test_logit_changes_are_those_of_the_passes_of_the_paper(leaky: bool) -> None
         expected.append(np.abs(np.einsum("bcid,bcd->bci", votes, capsules)).mean())
     ours = routing.logit_changes(routing.StoredVotes(votes.astype(np.float32)), bias.astype(np.float32), 4, leaky)
     assert np.allclose(ours, expected, rtol=1e-4)
+
+
+def states_of_paper(
+    votes: np.ndarray, bias: np.ndarray, passes: int, leaky: bool, update: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Logits and couplings `(B, C, I)` before the first pass and after each, b from the capsules of Procedure 1."""
+    agreements = [
+        np.einsum("bcid,bcd->bci", votes, routing_of_paper(votes, bias, count, leaky, update))
+        for count in range(1, passes + 1)
+    ]
+    logits = [np.zeros_like(agreements[0])]
+    for agreement in agreements:
+        logits.append(agreement if update == "replace" else logits[-1] + agreement)
+    return [(b, np.exp(b) / (np.exp(b).sum(axis=1, keepdims=True) + float(leaky))) for b in logits]
+
+
+@pytest.mark.parametrize("product", [False, True])
+@pytest.mark.parametrize("leaky", [False, True])
+def test_changes_tell_three_quantities_apart(leaky: bool, product: bool) -> None:
+    """The change of accumulated logits, of the couplings, and of logits that the agreement replaces."""
+    generator = np.random.default_rng(3)
+    inputs, kernel = generator.normal(size=(2, 5, 6)) * 0.4, generator.normal(size=(3, 5, 6, 4)) * 0.5
+    votes, bias = np.einsum("bia,ciad->bcid", inputs, kernel), np.full((3, 4), 0.1)
+    expected = {}
+    for update in ("accumulate", "replace"):
+        states = states_of_paper(votes, bias, 4, leaky, update)
+        changes = [[np.abs(b - a).mean() for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(states)]
+        expected[update] = np.array(changes).T  # of logits, of couplings
+    few = inputs.astype(np.float32), kernel.astype(np.float32)
+    stored = routing.ProductVotes(*few) if product else routing.StoredVotes(votes.astype(np.float32))
+    ours = routing.changes(stored, bias.astype(np.float32), 4, leaky)
+    assert np.allclose(ours.logits_accumulated, expected["accumulate"][0], rtol=1e-4)
+    assert np.allclose(ours.couplings, expected["accumulate"][1], rtol=1e-4)
+    assert np.allclose(ours.logits_replaced, expected["replace"][0], rtol=1e-4)
+    assert np.array_equal(ours.logits_replaced[0], ours.logits_accumulated[0])  # before it, b is 0 in both
 
 
 @pytest.mark.parametrize("leaky", [False, True])
@@ -138,7 +194,7 @@ def test_the_grid_of_the_papers_primary_capsules(padding: str, size: int) -> Non
 def test_a_layer_can_be_rebuilt_from_its_config() -> None:
     for layer in (
         layers.PrimaryCapsules(4, padding="same", kernel_scale=0.25),
-        layers.DigitCapsules(5, 6, 2, leaky=True),
+        layers.DigitCapsules(5, 6, 2, leaky=True, update="replace"),
     ):
         again = type(layer).from_config(layer.get_config())
         assert again.get_config() == layer.get_config()

@@ -10,7 +10,8 @@ from capsrepro.core.errors import Error
 from capsrepro.data import mnist, multimnist
 from capsrepro.data.batches import generator, shifted
 from capsrepro.data.multimnist import MultiMnist, Pairs
-from tests.support.digits import Digits, unpacked
+from tests.support import reference_goldens
+from tests.support.digits import Digits, few_of, unpacked
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "released"
 
@@ -55,6 +56,27 @@ def test_rendered_digits_are_those_of_the_index_and_merged_is_their_sum_up_to_25
             place = picture[number, 4 + down : 32 + down, 4 + right : 32 + right]
             assert np.array_equal(place, digits[0][digit[number]])
             assert picture[number].sum(dtype=int) == place.sum(dtype=int)
+
+
+def test_what_is_to_be_drawn_is_in_the_order_of_the_labels_the_base_first(digits: Digits) -> None:
+    reference_goldens.check_targets(digits)
+
+
+def test_pairs_of_a_small_test_set_are_the_first_of_a_larger_one(digits: Digits) -> None:
+    one, ten = (few(digits, pairs=count, nested=True) for count in (1, 10))
+    for small, large in zip(one.pairs(np.arange(200)), ten.pairs(np.arange(2000)), strict=True):
+        assert np.array_equal(small, large[:200])
+    bases = ten.pairs(np.arange(2000)).base
+    assert np.array_equal(bases.reshape(10, 200), np.tile(np.arange(200), (10, 1)))
+    with pytest.raises(IndexError, match="below 2000, received 2000"):
+        ten.pairs(2000)
+
+
+def test_pairs_of_one_round_are_the_same_in_either_order(digits: Digits) -> None:
+    for ours, others in zip(
+        few(digits, pairs=1).pairs(np.arange(200)), few(digits, pairs=1, nested=True).pairs(np.arange(200)), strict=True
+    ):
+        assert np.array_equal(ours, others)
 
 
 def test_a_digit_is_the_base_of_exactly_so_many_pairs_and_never_of_one_with_its_own_class(digits: Digits) -> None:
@@ -147,6 +169,13 @@ def test_loading_makes_pairs_of_the_splits_digits(tmp_path: Path, digits: Digits
     data = multimnist.load(tmp_path, "test", sha256="x")
     assert (len(data), data.name, data.sha256) == (10_000_000, "multimnist-test", "x")
     assert len(multimnist.load(tmp_path, "test", pairs=2, examples=50)) == 100
+
+
+def test_pairs_are_nested_in_the_test_split_alone(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Committed weights were trained on pairs numbered digit by digit."""
+    monkeypatch.setattr(mnist, "load", lambda *_, **__: few_of(digits, 20))
+    train, test = (multimnist.load(Path(), split, pairs=3).pairs(np.arange(60)).base for split in ("train", "test"))
+    assert (train.tolist(), test.tolist()) == ([number // 3 for number in range(60)], [*range(20)] * 3)
 
 
 def test_an_index_file_has_all_pairs_and_the_same_bytes_each_time(tmp_path: Path, digits: Digits) -> None:

@@ -186,7 +186,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as small as the disk of a full one
     try:
-        with pytest.raises(Error, match="model.ckpt-7: not written .File too large .Op:SaveV2..; mend that") as fault:
+        with pytest.raises(Error, match="model.ckpt-7: not written .File too large .Op:SaveV2..; fix that") as fault:
             checkpoints.save_released(model, tmp_path / "model.ckpt", 7)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

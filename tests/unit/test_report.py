@@ -258,7 +258,7 @@ def test_an_ablation_must_show_both_sides_and_the_file_of_each_training(written)
     for (side, seed), count in wrong.items():
         training = trainings.training_of(known, "quick", row.run, row.sides[side])
         tests = {name: {"wrong": count, "examples": 10_000} for name in training.tests}
-        settings = trainings.as_json(training.settings)
+        settings = training.settings.as_json()
         origin = {"weights_sha256": "ef" * 32, "git_revision": "4567" * 10, "git_dirty": True}
         path = training.path(folder, seed)
         path.parent.mkdir(exist_ok=True)

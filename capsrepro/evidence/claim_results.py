@@ -1,0 +1,216 @@
+"""Judges the paper's claims at one scale: the effect of each on the runs that there are, its interval and verdict."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping
+
+from capsrepro.evidence import claims, clusters, deviations, paired
+from capsrepro.evidence.claims import Claim
+from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale
+from capsrepro.evidence.paired import Count, Effect
+from capsrepro.evidence.paper import DATA
+from capsrepro.evidence.plan import is_unplanned
+from capsrepro.evidence.results import Result
+from capsrepro.evidence.scale import Scale
+
+GAP = "affnist-gap"
+ALPHA = 0.05
+_LOGITS = ("logit_change_5", "logit_change_2")  # columns of a history: the mean change at these passes
+_NO_HOLM = "not after Holm's correction"
+Sides = tuple[list[Result], ...]  # the results of a claim's runs with the seeds that all of them have
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A claim at a scale. `effect` is None where there is nothing to compare; `p_holm` is over all claims judged."""
+
+    claim: Claim
+    verdict: str
+    remarks: tuple[str, ...] = ()
+    effect: Effect | None = None
+    seeds: int = 0
+    images: int | None = None  # of one seed
+    p_holm: float | None = None
+
+
+def judge_all(scale: Scale, known: Mapping[str, Claim]) -> list[Judged]:
+    """Judges every claim, and corrects their p values together (Holm).
+
+    A verdict that rests on shutting out no effect, and that would not survive the correction, says so.
+
+    Raises:
+        Error: kept answers or a history are damaged; the message names the file.
+    """
+    judged = [judge(scale, claim) for claim in known.values()]
+    corrected = paired.holm([one.effect.p if one.effect else None for one in judged])
+    return [_corrected(one, p) for one, p in zip(judged, corrected, strict=True)]
+
+
+def gap(scale: Scale) -> str:
+    """The verdict on the claim about affNIST, which the rows of affNIST need; `not run` without a file of claims."""
+    path = scale.folder / "claims.csv"
+    claim = claims.read(path).get(GAP) if path.is_file() else None
+    return judge(scale, claim).verdict if claim else "not run"
+
+
+def judge(scale: Scale, claim: Claim) -> Judged:
+    """Judges one claim: `not run`, `stale`, `not reached` or `changed`, as a row would be, or the word of `decide`.
+
+    Raises:
+        Error: kept answers or a history are damaged; the message names the file.
+    """
+    if claim.measure == claims.PICTURES:
+        return Judged(claim, claims.PICTURES)
+    found, missing = _found(scale, claim)
+    if missing:
+        return Judged(claim, "not run", (missing,))
+    everything = [result for side in found for result in side]
+    for word, applies in (
+        ("stale", any(is_stale(result, scale.settings.get(result.run)) for result in everything)),
+        ("not reached", not all(result.stop_reached for result in everything)),
+    ):
+        if applies:
+            return Judged(claim, word)
+    changed = [
+        f"{side[0].run}: {words}"
+        for side in found
+        if side[0].run in scale.rows and claim.images != "validation"
+        for words in deviations.changed(scale.rows[side[0].run], side)
+    ]
+    if changed:
+        return Judged(claim, "changed", tuple(changed))
+    effect, told = _effect(scale, claim, found)
+    if effect is None:
+        return Judged(claim, "not run", told)
+    verdict = claims.decide(claim, effect.low, effect.high)
+    if broken := _premise(claim, found):
+        verdict, told = claims.OPEN, (broken, *told)
+    if math.isinf(effect.low):
+        told = ("no spread over seeds to judge by", *told)
+    if any(_is_quick(scale, claim, one) for one in everything):
+        told = ("quick", *told)
+    images = None if claim.images == "training" else found[0][0].examples
+    return Judged(claim, verdict, (*told, *_remarks(scale, found)), effect, len(found[0]), images)
+
+
+def _found(scale: Scale, claim: Claim) -> tuple[Sides, str]:
+    """The results of each run with the seeds that all have, or what is missing, in words."""
+    validation = claim.images == "validation"
+    sides = [
+        [one for one in scale.of(run) if bool(one.settings.get("validate", False)) == validation] for run in claim.runs
+    ]
+    where = " on validation images" if validation else ""
+    absent = [run for run, side in zip(claim.runs, sides, strict=True) if not side]
+    if absent:
+        reasons = sorted({scale.reasons[run] for run in absent if run in scale.reasons})
+        return (), "; ".join([f"lacks {', '.join(absent)}{where}", *reasons])
+    common = set.intersection(*({one.seed for one in side} for side in sides))
+    if not common:
+        return (), f"lacks a seed that {' and '.join(claim.runs)} both have{where}"
+    return tuple([one for one in side if one.seed in common] for side in sides), ""
+
+
+def _effect(scale: Scale, claim: Claim, found: Sides) -> tuple[Effect | None, tuple[str, ...]]:
+    """The effect, or None; and what is to be said of how it was found."""
+    if claim.measure in ("loss", "logit_change"):
+        return _of_histories(scale, claim, found)
+    first, second = found
+    if len({one.examples for side in found for one in side}) > 1:
+        return None, ("lacks both runs on equally many images",)
+    sign = -1 if claim.measure == "test_accuracy_pct" else 1  # counts are of what was wrong
+    if len(first) > 1:
+        errors = [[sign * 100 * one.wrong / one.examples for one in side] for side in found]
+        return paired.over_seeds(*errors), ()
+    effect, told = _of_images(scale, first[0], second[0])
+    if sign < 0:
+        effect = effect._replace(effect=-effect.effect, low=-effect.high, high=-effect.low)
+    return effect, told
+
+
+def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tuple[str, ...]]:
+    """The error of one training less that of another, image for image where both kept their answers."""
+    data = str(first.settings.get("data"))
+    counts = [Count(one.wrong, one.examples) for one in (first, second)]
+    clustered = clusters.share_digits(data, first.examples)
+    unpaired = paired.unpaired_clusters if clustered else paired.unpaired
+    kept = [scale.predictions(one) for one in (first, second)]
+    if kept[0] is None or kept[1] is None:
+        return unpaired(*counts), ("unpaired",)
+    hashes = {first.test_sha256, second.test_sha256} - {""}
+    if len(hashes) > 1 or not (kept[0].labels == kept[1].labels).all():
+        return unpaired(*counts), ("unpaired: other test images",)
+    ours, theirs = kept[0].right, kept[1].right
+    if clustered:
+        difference = theirs.astype(float) - ours.astype(float)  # an error more is an answer less
+        by_digit = clusters.by_digit(kept[0].labels, difference)
+        if by_digit is None:
+            return unpaired(*counts), ("unpaired: digits unknown",)
+        return paired.bootstrap(by_digit), ()
+    return paired.mcnemar(int((~ours & theirs).sum()), int((ours & ~theirs).sum()), first.examples), ()
+
+
+def _of_histories(scale: Scale, claim: Claim, found: Sides) -> tuple[Effect | None, tuple[str, ...]]:
+    """Of losses, or changes of the logits, at the end of training: log10, seed by seed."""
+    columns = ("loss",) if claim.measure == "loss" else _LOGITS
+    ends = [[scale.last_line(one, columns) for one in side] for side in found]
+    logarithms = []
+    for side in ends:
+        values = [line for line in side if line is not None and all(0 < number < math.inf for number in line)]
+        if len(values) < len(side):
+            return None, (f"lacks histories with {', '.join(columns)}",)
+        logarithms.append([math.log10(line[0] / (line[1] if len(line) > 1 else 1.0)) for line in values])
+    if claim.measure == "loss" and len({one.steps_trained for side in found for one in side}) > 1:
+        return None, ("lacks both runs after equally many steps",)
+    return paired.over_seeds(logarithms[0], logarithms[1] if len(logarithms) > 1 else [0.0] * len(logarithms[0])), ()
+
+
+def _premise(claim: Claim, found: Sides) -> str:
+    """What the comparison wants and the runs have not, in words: equal accuracy, or equal training; nothing if all is.
+
+    A network that was trained for longer may be better for that alone, whatever else it is.
+    """
+    if claim.equal_within is None:
+        lengths = [sorted({one.images_trained for one in side}) for side in found]
+        if all(length == lengths[0] for length in lengths):
+            return ""
+        steps = [deviations.thousands(side[0].steps_trained) for side in found]
+        return f"unequal steps: {' and '.join(steps)}"
+    each = [[one.stop_accuracy_pct for one in side if one.stop_accuracy_pct is not None] for side in found]
+    if any(len(values) < len(side) for values, side in zip(each, found, strict=True)):
+        return "accuracy on expanded MNIST not known"
+    means = [statistics.fmean(values) for values in each]
+    if max(means) - min(means) <= claim.equal_within + 1e-9:
+        return ""
+    return f"unequal accuracy on expanded MNIST: {' and '.join(f'{mean:.2f}' for mean in means)} %"
+
+
+def _remarks(scale: Scale, found: Sides) -> tuple[str, ...]:
+    """What the runs changed, each thing once: steps first, those of both runs where they differ."""
+    words: list[str] = []
+    steps = [deviations.steps(side, scale.paper_settings.get(side[0].run)) for side in found]
+    for side, own in zip(found, steps, strict=True):
+        settings = scale.paper_settings.get(side[0].run)
+        unplanned = any(is_unplanned(scale.plans, one) for one in side)
+        words += [one for one in deviations.remarks(side, settings, unplanned=unplanned) if one not in own]
+    lengths = dict.fromkeys(word.removesuffix(" steps") for own in steps for word in own)
+    told = [f"{' and '.join(lengths)} steps"] if lengths else []
+    return tuple(dict.fromkeys([*told, *words]))
+
+
+def _is_quick(scale: Scale, claim: Claim, result: Result) -> bool:
+    data = str(result.settings.get("data"))
+    partial = data in DATA and is_partial(
+        data, result, validation=claim.images == "validation", tested=claim.images != "training"
+    )
+    return partial or is_narrow(scale.rows.get(result.run), result, scale.paper_settings.get(result.run))
+
+
+def _corrected(one: Judged, p: float | None) -> Judged:
+    """With Holm's p, and a remark where the verdict would not stand with it."""
+    weak = False
+    if one.effect is not None and p is not None and one.verdict in (claims.HOLDS, claims.FAILS):
+        low, high, margin = one.effect.low, one.effect.high, one.claim.margin or 0.0
+        equal = -margin <= low and high <= margin  # in practice: that verdict does not rest on a test of no effect
+        weak = p >= ALPHA and not equal and (low > 0 or high < 0)
+    return dataclasses.replace(one, p_holm=p, remarks=(*one.remarks, *([_NO_HOLM] if weak else [])))

@@ -1,0 +1,142 @@
+"""The paper's claims at one scale as tables: Markdown, CSV and LaTeX. What is wider than a page is two tables."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tabulate
+
+from capsrepro.core import files
+from capsrepro.evidence.claim_results import Judged
+from capsrepro.evidence.verdicts import Verdict
+
+SHOWN = ("claim", "statement", "where", "the paper", "ours", "95 % interval", "verdict")
+ALIGNMENT = ("left", "left", "left", "right", "right", "right", "left")
+MEASURED = ("claim", "compared", "seeds", "images", "test", "p", "p (Holm)")
+MEASURED_ALIGNMENT = ("left", "left", "right", "right", "left", "right", "right")
+UNITS = (
+    "The effect is the value of the first run less that of the second, in percentage points of test error (affNIST: of "
+    "accuracy); of losses and logits it is log10 of a ratio. Rules and margins: `results/claims.csv`."
+)
+WORDS = (
+    "*holds*: the whole interval is on the side that the paper claims; *does not hold*: none of it is, or it lies "
+    "within the margin of no effect; *cannot tell*: neither; *pictures*: looked at, not judged; in brackets: what the "
+    "runs changed. With one seed the interval is about these trained networks on other images, not about others."
+)
+HOW = "How each was measured. p is of no effect; Holm's is corrected for the claims that are judged here together."
+
+
+def build(judged: Sequence[Judged]) -> pd.DataFrame:
+    """A line for each claim; cells without a value are empty. Numbers of the effect have four decimals."""
+    lines = [_line(one) for one in judged]
+    return pd.DataFrame(lines).astype(dict.fromkeys(("seeds", "images"), "Int64"))
+
+
+def display(judged: Sequence[Judged]) -> list[list[str]]:
+    """Claims and verdicts for reading: text in the columns `SHOWN`."""
+    return [
+        [
+            one.claim.id,
+            one.claim.statement,
+            one.claim.where,
+            _signed(one.claim.paper_effect),
+            _signed(one.effect.effect) if one.effect else "",
+            _span(one),
+            str(Verdict(one.verdict, one.remarks)),
+        ]
+        for one in judged
+    ]
+
+
+def measured(judged: Sequence[Judged]) -> list[list[str]]:
+    """How the claims were measured that have an effect: text in the columns `MEASURED`."""
+    lines = []
+    for one in judged:
+        if one.effect is not None:
+            images = "" if one.images is None else str(one.images)
+            ps = [_p(one.effect.p), _p(one.p_holm)]
+            lines.append([one.claim.id, " less ".join(one.claim.runs), str(one.seeds), images, one.effect.test, *ps])
+    return lines
+
+
+def markdown(judged: Sequence[Judged], scale: str) -> str:
+    """Both tables in Markdown, with a heading, the units and the meaning of the verdicts."""
+    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, _tabulated(display(judged), SHOWN, ALIGNMENT, "pipe")]
+    if lines := measured(judged):
+        blocks += [HOW, _tabulated(lines, MEASURED, MEASURED_ALIGNMENT, "pipe")]
+    return "\n\n".join(blocks) + "\n"
+
+
+def latex(judged: Sequence[Judged], scale: str) -> str:
+    r"""Both tables as LaTeX `tabular`s, for `\input`; they want the package booktabs. Statements break at 6 cm."""
+    tables = [_tabulated(display(judged), SHOWN, ALIGNMENT, "latex_booktabs").replace("{lllrrrl}", "{lp{6cm}lrrrl}")]
+    if lines := measured(judged):
+        tables.append(_tabulated(lines, MEASURED, MEASURED_ALIGNMENT, "latex_booktabs"))
+    signed = [re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", table) for table in tables]
+    return f"% Claims at scale {scale}. Wants \\usepackage{{booktabs}}.\n" + "\n\n".join(signed) + "\n"
+
+
+def write(judged: Sequence[Judged], folder: Path, scale: str) -> None:
+    """Writes claims.md, claims.csv and claims.tex to `folder`/`scale`, each atomically.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable.
+    """
+    texts = {
+        "claims.md": markdown(judged, scale),
+        "claims.csv": build(judged).to_csv(index=False, lineterminator="\n"),
+        "claims.tex": latex(judged, scale),
+    }
+    for name, text in texts.items():
+        files.write_text(folder / scale / name, text)
+
+
+def _line(one: Judged) -> dict[str, Any]:
+    claim, effect = one.claim, one.effect
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "where": claim.where,
+        "measure": claim.measure,
+        "run": claim.run,
+        "against": claim.against,
+        "paper_effect": claim.paper_effect,
+        "effect": _rounded(effect.effect) if effect else None,
+        "interval_low": _rounded(effect.low) if effect else None,
+        "interval_high": _rounded(effect.high) if effect else None,
+        "margin": claim.margin,
+        "seeds": one.seeds if effect else None,
+        "images": one.images,
+        "test": effect.test if effect else None,
+        "p": float(f"{effect.p:.4g}") if effect and effect.p is not None else None,
+        "p_holm": float(f"{one.p_holm:.4g}") if one.p_holm is not None else None,
+        "verdict": one.verdict,
+        "remarks": ", ".join(one.remarks),
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) + 0.0 if math.isfinite(value) else None
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"  # no -0.00
+
+
+def _span(one: Judged) -> str:
+    if one.effect is None or not math.isfinite(one.effect.low):
+        return ""
+    return f"{_signed(one.effect.low)} to {_signed(one.effect.high)}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def _tabulated(lines: Sequence[Sequence[str]], columns: Sequence[str], alignment: Sequence[str], style: str) -> str:
+    return tabulate.tabulate(
+        lines, headers=list(columns), tablefmt=style, disable_numparse=True, colalign=list(alignment)
+    )

@@ -1,0 +1,136 @@
+"""How a run deviates from the paper's: what makes it another run, and what is said beside its verdict."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from capsrepro.core.params import RunConfig
+from capsrepro.evidence.paper import DATA, Row
+from capsrepro.evidence.results import Result
+
+WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
+HELD_OUT = 10_000  # training images that `validate` tests on
+SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # so many random test examples count as the whole of them
+UNPLANNED = "unplanned"
+_ABSENT = object()
+
+
+def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
+    """Whether a result was trained or evaluated with settings other than `settings`.
+
+    A setting that was added after the training counts as its default in params.py, which keeps the earlier behaviour.
+    A precision of `auto` matches any, since the device decides it. Steps are a limit where training stops early.
+    """
+    if settings is None:
+        return True
+    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    trained = {name: result.settings.get(name, defaults.get(name, _ABSENT)) for name in settings}
+    evaluated = {name: getattr(result, name) for name in ("recipe", "routing", "reconstruction", "steps")}
+    if settings.get("stop_pct") is not None and result.steps <= settings.get("steps", result.steps):
+        del evaluated["steps"]
+    return (
+        any(
+            _plain(trained[name]) != value for name, value in settings.items() if (name, value) != ("precision", "auto")
+        )
+        or not result.settings.keys() <= settings.keys()
+        or any(settings.get(name, value) != value for name, value in evaluated.items())
+    )
+
+
+def is_narrow(row: Row | None, result: Result, paper_settings: Mapping[str, Any] | None) -> bool:
+    """Whether a network has not the paper's widths: its parameter count, or where that is not known the settings.
+
+    The settings are those of the same run at the scale `paper`.
+    """
+    if row is not None and row.parameters is not None:
+        return result.parameters != row.parameters
+    return paper_settings is None or any(result.settings.get(k) != paper_settings.get(k) for k in WIDTHS)
+
+
+def is_partial(data: str, result: Result, *, validation: bool = False, tested: bool = True) -> bool:
+    """Whether a result is of a part of its data set.
+
+    Args:
+        data: the name of the data set.
+        result: of one run.
+        validation: whether it has to be of training images that were held out, in place of the test set.
+        tested: whether the test set counts at all.
+    """
+    train, test = DATA[data].train, SAMPLES.get(data, DATA[data].test)
+    if validation:
+        train, test = train - HELD_OUT, HELD_OUT
+    held_out = bool(result.settings.get("validate", False))
+    return result.train_examples != train or held_out != validation or (tested and result.examples < test)
+
+
+def changed(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
+    """In what the runs are not the row's of the paper at all: routing or decoder, in words."""
+    words = []
+    for routing in sorted({result.routing or 0 for result in results} - {row.routing or 0}):
+        words.append(f"routing {routing or 'none'}, the paper's {row.routing or 'none'}")
+    if row.decoder is not None and any(result.reconstruction != row.decoder for result in results):
+        words.append("no decoder, the paper has one" if row.decoder else "a decoder, the paper has none")
+    return tuple(words)
+
+
+def remarks(
+    results: Sequence[Result], paper_settings: Mapping[str, Any] | None, *, unplanned: bool = False
+) -> tuple[str, ...]:
+    """What runs changed that leaves their row comparable; their settings are equal, as none is stale."""
+    first = results[0]
+    words = list(steps(results, paper_settings))
+    if (pairs := min(result.examples for result in results)) < _whole_test(first):
+        words.append(f"{thousands(pairs)} test pairs")
+    words += sorted({_short(one.trained_precision) for one in results if one.trained_precision != "float32"})
+    if first.settings.get("average") is not None:
+        words.append("averaged weights")
+    if first.recipe != "paper":
+        words.append(f"{first.recipe} recipe")
+    for part in ("loss", "layers"):
+        if (other := first.settings.get(f"{part}_recipe")) not in (None, first.recipe):
+            words.append(f"{other} {part}")
+    words += sorted({f"counted in {_short(one.counted_precision)}" for one in results if _inexact(one)})
+    return (*words, *always(results, unplanned=unplanned))
+
+
+def always(results: Sequence[Result], *, unplanned: bool = False) -> tuple[str, ...]:
+    """What is said whatever the verdict: that the test set was built instead of downloaded, that no plan names it."""
+    built = sorted({f"built {_title(result)}" for result in results if result.built})
+    return (*built, *([UNPLANNED] if unplanned else []))
+
+
+def steps(results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The steps that were really done, where the scale `paper` has more: `14k steps`; nothing where it has not."""
+    done = sorted({result.steps_trained for result in results})
+    if paper_settings is None or done[0] >= paper_settings.get("steps", 0):
+        return ()
+    return (" to ".join(thousands(number) for number in dict.fromkeys((done[0], done[-1]))) + " steps",)
+
+
+def thousands(number: int) -> str:
+    """`14k` of 14,000, `600` of 600."""
+    return f"{number / 1000:g}k" if number >= 1000 else str(number)
+
+
+def _whole_test(result: Result) -> int:
+    """The size of the whole test set where a sample of it is enough."""
+    data = str(result.settings.get("data"))
+    return DATA[data].test if data in SAMPLES else 0
+
+
+def _inexact(result: Result) -> bool:
+    return result.counted_precision != "float32"
+
+
+def _short(precision: str) -> str:
+    return precision.removeprefix("mixed_")
+
+
+def _title(result: Result) -> str:
+    data = str(result.settings.get("data"))
+    return DATA[data].title if data in DATA else data
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON represents it: tuples as lists."""
+    return list(value) if isinstance(value, tuple) else value

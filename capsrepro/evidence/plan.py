@@ -1,0 +1,95 @@
+"""Campaigns that were planned before they ran, read from results/plan.csv; a result that no plan names is `unplanned`.
+
+Whoever looks at results and then trains another seed can stop when he likes what he sees. A plan that was committed
+before says how many seeds there are to be, for how long each is trained, and what ends it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from capsrepro.core.errors import Error
+from capsrepro.core.validation import CONFIG
+from capsrepro.evidence import csv_rows
+from capsrepro.evidence.paper import Count
+from capsrepro.evidence.results import Result
+
+
+def _seeds(cell: Any) -> tuple[int, ...]:
+    seeds = tuple(int(word) for word in str(cell).split())
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(cell)
+    return seeds
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class Plan:
+    """The seeds of one run at one scale: a row of plan.csv.
+
+    `stop_pct`: the accuracy on expanded MNIST at which training ends, None where it ends after `steps`. `why`: what the
+    campaign is for, or why it has so many seeds. `commit`: the one that it was planned at; what is run comes after it.
+    """
+
+    scale: str
+    run: str
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)]
+    steps: Count
+    decay_steps: Count
+    stop: str
+    stop_pct: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    why: str
+    commit: Annotated[str, Field(pattern="^[0-9a-f]{7,40}$")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.stop == "accuracy") != (self.stop_pct is not None) or self.stop not in ("steps", "accuracy"):
+            raise ValueError(f"stop is `steps`, or `accuracy` with a stop_pct, received {self.stop}, {self.stop_pct}")
+        return self
+
+    def names(self, result: Result) -> bool:
+        """Whether this plan is about a result: its scale, run and seed, trained for as long and ended likewise."""
+        settings = result.settings
+        planned = (self.steps, self.decay_steps, self.stop_pct)
+        same = (self.scale, self.run) == (result.scale, result.run) and result.seed in self.seeds
+        return same and planned == tuple(settings.get(key) for key in ("steps", "decay_steps", "stop_pct"))
+
+
+def read(path: Path) -> list[Plan]:
+    """Reads and checks the plans; none where there is no such file.
+
+    Raises:
+        Error: the file is malformed, or a seed of a run is planned twice; the message names the line and the column.
+    """
+    plans: list[Plan] = []
+    for where, plan in csv_rows.read(path, Plan, _EXPECTED) if path.exists() else []:
+        for other in plans:
+            if (plan.scale, plan.run) == (other.scale, other.run) and set(plan.seeds) & set(other.seeds):
+                raise Error(f"{where}, seeds: one of {plan.run} is planned in an earlier line too; plan each once")
+        plans.append(plan)
+    return plans
+
+
+def is_unplanned(plans: Sequence[Plan], result: Result) -> bool:
+    """Whether no plan names a result.
+
+    Metrics that do not say in which precision they were counted are older than the first plan, and so unplanned. The
+    authors' published checkpoints are nobody's plan here.
+    """
+    if result.scale == "released":
+        return False
+    return not result.counted_in or not any(plan.names(result) for plan in plans)
+
+
+_EXPECTED = {
+    "scale": "a scale of params.yaml",
+    "run": "a run of params.yaml",
+    "seeds": "whole numbers between spaces, each once",
+    "steps": "a whole number above 0",
+    "decay_steps": "a whole number above 0",
+    "stop_pct": "a number from 0 to 100",
+    "why": "what the campaign is for",
+    "commit": "7 to 40 digits of a commit in lower case",
+}

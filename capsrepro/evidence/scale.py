@@ -1,0 +1,125 @@
+"""All that is known of one scale: results, settings, plans, and the answers that were kept."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from capsrepro.core import not_run
+from capsrepro.core.errors import Error
+from capsrepro.core.params import Params
+from capsrepro.evidence import paper, plan, predictions, results
+from capsrepro.evidence.paper import Row
+from capsrepro.evidence.plan import Plan
+from capsrepro.evidence.predictions import Predictions
+from capsrepro.evidence.results import REMEDY, Result
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """One scale beside the paper's numbers.
+
+    Attributes:
+        name: such as `full`.
+        folder: holds paper.csv and a folder for each scale.
+        rows: the paper's numbers by id.
+        results: one for each run and seed.
+        settings: what params.yaml now says of each run at this scale, as JSON values.
+        paper_settings: the same at the scale `paper`.
+        reasons: by run, why it has no result.
+        plans: the campaigns that were planned.
+    """
+
+    name: str
+    folder: Path
+    rows: Mapping[str, Row]
+    results: Sequence[Result]
+    settings: Mapping[str, Mapping[str, Any]]
+    paper_settings: Mapping[str, Mapping[str, Any]]
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    plans: Sequence[Plan] = ()
+
+    def of(self, run: str) -> list[Result]:
+        """The results of a run, one for each seed."""
+        return [result for result in self.results if result.run == run]
+
+    def predictions_path(self, result: Result) -> Path:
+        """Where the answers of a result lie if they were kept."""
+        return self.folder / self.name / "predictions" / f"{result.name}.npz"
+
+    def predictions(self, result: Result) -> Predictions | None:
+        """The answers of a result, or None where they were not kept.
+
+        Raises:
+            Error: the file is damaged, or its count is not the one of the metrics.
+        """
+        path = self.predictions_path(result)
+        if not path.is_file():
+            return None
+        found = predictions.read(path)
+        counted, told = (predictions.wrong(found), len(found.labels)), (result.wrong, result.examples)
+        if counted != told:
+            counts = "{} of {} wrong, but its metrics say {} of {}".format(*counted, *told)
+            raise Error(f"{path}: {counts}; run `dvc repro` to evaluate it anew")
+        return found
+
+    def last_line(self, result: Result, columns: Sequence[str]) -> list[float] | None:
+        """Values of the last line of a training's history; None where it has no such file or columns.
+
+        Raises:
+            Error: the file is not CSV, or a value is no number.
+        """
+        path = self.folder / self.name / "history" / f"{result.name}.csv"
+        if not path.is_file():
+            return None
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                lines = [line for line in csv.DictReader(file, strict=True) if line]
+            if not lines or any(name not in lines[-1] for name in columns):
+                return None
+            return [float(lines[-1][name]) for name in columns]
+        except (OSError, ValueError, TypeError, csv.Error) as fault:
+            raise Error(f"{path}: not the history of a training ({fault}); {REMEDY}") from fault
+
+    def check(self) -> None:
+        """Refuses what one table must not mix, see `results.check`, and counts that the kept answers contradict.
+
+        Raises:
+            Error: one line that names the run or the file.
+        """
+        results.check(self.results, self.name)
+        for result in self.results:
+            self.predictions(result)
+
+
+def load(known: Params, folder: Path, scale: str) -> Scale:
+    """Reads everything of one scale.
+
+    Args:
+        known: the parameter file.
+        folder: holds paper.csv and perhaps plan.csv, and a folder for each scale.
+        scale: which one.
+
+    Raises:
+        Error: nothing knows of the scale, or a file is malformed.
+    """
+    if scale not in known.scale_settings and not (folder / scale).is_dir():
+        names = ", ".join(known.scale_settings)
+        raise Error(f"unknown scale {scale!r}; known to the parameter file: {names}")
+    return Scale(
+        scale,
+        folder,
+        paper.read(folder / "paper.csv"),
+        results.read(folder, scale),
+        settings(known, scale),
+        settings(known, "paper"),
+        not_run.read(folder, scale),
+        plan.read(folder / "plan.csv"),
+    )
+
+
+def settings(known: Params, scale: str) -> dict[str, dict[str, Any]]:
+    """What params.yaml says of each run at a scale, as JSON values; runs without an entry at that scale are omitted."""
+    runs = [name for name in known.runs if name in known.scale_settings.get(scale, {})]
+    return {name: known.settings(name, scale).as_json() for name in runs}

@@ -1,0 +1,197 @@
+"""README and docs: tables are those of the results, links lead somewhere, every command and setting is described.
+
+`python -m pytest tests/unit/test_docs.py --force-regen` writes the tables into the pages.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tabulate
+import yaml
+
+from benchmarks import rows
+from capsrepro.ablations import comparison, trainings
+from capsrepro.core import params
+from capsrepro.evidence import tables
+from tests.support.digits import ROOT
+
+RESULTS, DOCS = ROOT / "results", ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+ALL_PAGES = [*PAGES, *sorted(RESULTS.glob("*/report.md")), *sorted(RESULTS.glob("*/MODEL.md"))]
+LINK = re.compile(r"\]\((?![a-z]+:)([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+
+
+def each(pages: Sequence[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def without_code(page: Path) -> str:
+    return CODE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as forges and MkDocs make them from plain words."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture
+def shows(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Asserts that a page shows a table between `<!-- name -->` and `<!-- /name -->`; --force-regen writes it."""
+
+    def check(page: str, name: str, table: str) -> None:
+        path = ROOT / page
+        text = path.read_text(encoding="utf-8")
+        found = re.search(f"(?<=<!-- {name} -->\n\n).*?(?=\n\n<!-- /{name} -->)", text, re.DOTALL)
+        assert found, f"{page}: has no markers <!-- {name} --> ... <!-- /{name} --> around a table"
+        if request.config.getoption("force_regen"):
+            path.write_text(text[: found.start()] + table + text[found.end() :], encoding="utf-8")
+        assert found[0] == table, f"{page}: copy this table, or run this test with --force-regen:\n{table}"
+
+    return check
+
+
+def pipe(lines: list[list[str]], headers: list[str]) -> str:
+    return tabulate.tabulate(lines, headers, "pipe", disable_numparse=True)
+
+
+def csv(path: str) -> list[dict[str, str]]:
+    return pd.read_csv(RESULTS / path, dtype=str, keep_default_na=False).to_dict("records")
+
+
+def method(line: dict[str, str]) -> str:
+    """`CapsNet, MNIST, 3 iterations, decoder`, of a line of table.csv."""
+    words = line["method"]
+    if line["routing"]:
+        words += f", {line['routing']} iteration{'s' * (line['routing'] != '1')}"
+        words += {"True": ", decoder", "False": ", no decoder", "": ""}[line["reconstruction"]]
+    return words
+
+
+def numbers(scale: str) -> str:
+    """The table of a scale in five columns; what its runs changed is left to `deviations`."""
+    path = RESULTS / scale / "table.csv"
+    shown = tables.display(pd.read_csv(path).convert_dtypes()).to_dict("records")
+    lines = []
+    for line, cells in zip(csv(f"{scale}/table.csv"), shown, strict=True):
+        verdict = cells["verdict"] if line["verdict"] == "not run" else line["verdict"]
+        lines.append([method(line), *(cells[name] for name in ("paper", "measured", "95 % interval")), verdict])
+    return pipe(lines, ["method", "paper", "measured", "95 % interval", "verdict"])
+
+
+def deviations(scale: str) -> str:
+    """What stands in brackets beside each verdict of a scale."""
+    lines = [line for line in csv(f"{scale}/table.csv") if line["verdict"] != "not run"]
+    return pipe(
+        [[method(line), line["verdict"], line["remarks"]] for line in lines], ["method", "verdict", "deviations"]
+    )
+
+
+def claims(scale: str) -> str:
+    """The claims of the paper, judged at a scale."""
+
+    def signed(number: str) -> str:
+        return f"{round(float(number), 2) + 0.0:+.2f}" if number else ""
+
+    lines = []
+    for line in csv(f"{scale}/claims.csv"):
+        span = (
+            " to ".join(signed(line[end]) for end in ("interval_low", "interval_high")) if line["interval_low"] else ""
+        )
+        lines.append([line["statement"], signed(line["paper_effect"]), signed(line["effect"]), span, line["verdict"]])
+    return pipe(lines, ["claim", "paper", "measured", "95 % interval", "verdict"])
+
+
+def ablations(columns: dict[str, str]) -> str:
+    """Columns of the table of ablations, by heading; a point without two sides is left out."""
+    tried = [line for line in csv(f"quick/{trainings.FOLDER}/table.csv") if line["verdict"] != comparison.NONE]
+    return pipe([[line[name] for name in columns.values()] for line in tried], list(columns))
+
+
+def test_the_results_of_full_are_shown(shows: Callable[[str, str, str], None]) -> None:
+    shows("README.md", "full", numbers("full"))
+    shows("docs/results.md", "deviations", deviations("full"))
+    shows("docs/results.md", "claims", claims("full"))
+
+
+def test_the_results_of_quick_are_shown(shows: Callable[[str, str, str], None]) -> None:
+    shows("docs/results.md", "quick", numbers("quick"))
+
+
+def test_the_committed_ablations_are_shown_in_two_tables(shows: Callable[[str, str, str], None]) -> None:
+    sides = {"ablation": "ablation", "what": "what", "paper": "paper", "released code": "released"}
+    shows("docs/ablations.md", "ablations", ablations(sides))
+    errors = {
+        "ablation": "ablation",
+        "paper: error %": "paper_error_pct",
+        "released code: error %": "released_error_pct",
+    }
+    rest = {"difference": "difference", "95 % interval": "interval", "verdict": "verdict"}
+    shows("docs/ablations.md", "errors", ablations({**errors, **rest}))
+
+
+def test_the_committed_benchmark_is_shown(shows: Callable[[str, str, str], None]) -> None:
+    shows("docs/performance.md", "benchmark", rows.table(rows.read(RESULTS / "benchmark.json")))
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+@each([ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+def test_lines_of_prose_have_at_most_110_characters(page: Path) -> None:
+    assert not [line for line in without_code(page).splitlines() if len(line) > 110 and not line.startswith("|")]
+
+
+@each([page for page in PAGES if page.parent != DOCS / "api"])
+def test_page_has_one_title(page: Path) -> None:
+    assert len(re.findall(r"^# ", without_code(page), re.MULTILINE)) == 1
+
+
+@each(ALL_PAGES)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in LINK.findall(without_code(page)):
+        path, _, anchor = target.partition("#")
+        file = Path(os.path.normpath(page.parent / path)) if path else page
+        assert file.is_file(), f"{page.name}: {target}: no such file; a folder has no page on the site"
+        assert not anchor or anchor in anchors(file), f"{page.name}: {target}: no such heading"
+
+
+def test_menu_of_the_site_has_every_page() -> None:
+    def leaves(entry: object) -> set[str]:
+        if isinstance(entry, str):
+            return {entry}
+        return set().union(*map(leaves, entry.values() if isinstance(entry, dict) else entry))
+
+    menu = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} <= menu
+    assert all((DOCS / name).is_file() or (ROOT / name).is_file() for name in menu)
+
+
+def test_every_room_has_a_page_of_its_api() -> None:
+    rooms = {path.parent.name for path in (ROOT / "capsrepro").glob("*/__init__.py")}
+    assert {page.stem for page in (DOCS / "api").glob("*.md")} - {"index"} == rooms
+    for room in rooms:
+        assert f"::: capsrepro.{room}\n" in (DOCS / "api" / f"{room}.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_described() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", page, re.MULTILINE))))
+    names = {field.name for kind in (params.RunConfig, params.Params) for field in dataclasses.fields(kind)}
+    assert described == names
+
+
+def test_every_environment_variable_is_described() -> None:
+    code = [
+        path for folder in ("capsrepro", "experiments", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")
+    ]
+    named = {name for path in code for name in re.findall(r"\bCAPSREPRO_[A-Z]+", path.read_text(encoding="utf-8"))}
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert named == set(re.findall(r"CAPSREPRO_[A-Z]+", page))
