@@ -67,10 +67,10 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
 def training_set(training: Training, folder: Path, scale: str) -> Any:
     """The training split of a training; `folder` holds the data sets."""
     from capsrepro.data import loading
-    from capsrepro.data.mnist import EveryShift
+    from capsrepro.data.mnist import EveryShift, Mnist
 
     dataset = loading.load(training.settings, "train", folder, scale)
-    return EveryShift.of(dataset) if "every_shift" in training.changed else dataset
+    return EveryShift.of(dataset) if isinstance(dataset, Mnist) and "every_shift" in training.changed else dataset
 
 
 if __name__ == "__main__":

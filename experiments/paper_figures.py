@@ -1,78 +1,50 @@
 """Draws the paper's figures from trained networks into results/SCALE/figures, as PNG and PDF."""
 
 import argparse
-import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
 
-from capsrepro.core.errors import Error
 from experiments import run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
-FILES = {"3": "figure3", "4": "figure4", "5": "figure5", "a1": "figure-a1", "a2": "figure-a2"}
-FILES |= {name: name for name in ("confusion", "confusion-multimnist")}
+OF_RUN = {"3": "figure3", "4": "figure4", "a1": "figure-a1", "a2": "figure-a2", "confusion": "confusion"}
+FILES = OF_RUN | {"5": "figure5", "confusion-multimnist": "confusion-multimnist"}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Draws all requested figures before writing any."""
-    from capsrepro.figures import charts, drawing, reconstructions
+    """Draws all requested figures before writing any, and writes the numbers of Figure A.1 beside it."""
+    from capsrepro.core import files, paths
+    from capsrepro.figures import charts, drawing, reconstructions, trained
 
-    network = functools.cache(functools.partial(restored, arguments))
-    past = functools.partial(history, arguments)
+    name, data = arguments.run, arguments.data
+    once, run, both = (paths.RunPaths(arguments.scale, row, arguments.seed) for row in (ONCE, name, PAIRS))
+    network = functools.cache(functools.partial(trained.restored, data=data))
+    changes = functools.cache(lambda: trained.measured(network(run), run, data))
     losses = (charts.RATE, charts.LOSS)
     draw = {
-        "3": lambda: reconstructions.figure3(*network(THRICE)),
-        "4": lambda: reconstructions.figure4(*network(THRICE)[:2]),
-        "5": lambda: reconstructions.figure5(*network(PAIRS)),
-        "a1": lambda: charts.figure_a1(past(THRICE, *charts.CHANGES), "MNIST, 3 routing iterations"),
-        "a2": lambda: charts.figure_a2({1: past(ONCE, *losses), 3: past(THRICE, *losses)}, "MNIST"),
-        "confusion": lambda: charts.confusion(network(THRICE)[2], "MNIST"),
-        "confusion-multimnist": lambda: charts.confusion(network(PAIRS)[2], "MultiMNIST"),
+        "3": lambda: reconstructions.figure3(*network(run)[:3]),
+        "4": lambda: reconstructions.figure4(*network(run)[:2]),
+        "a1": lambda: charts.figure_a1(trained.history(run, *charts.CHANGES)[1], changes(), network(run).title),
+        "a2": lambda: charts.figure_a2([trained.history(once, *losses), trained.history(run, *losses)], "MNIST"),
+        "confusion": lambda: charts.confusion(network(run).given, network(run).title),
+        "5": lambda: reconstructions.figure5(*network(both)[:3]),
+        "confusion-multimnist": lambda: charts.confusion(network(both).given, network(both).title),
     }
-    drawn = {name: draw[name]() for name in dict.fromkeys(arguments.only or FILES)}
-    for name, figure in drawn.items():
-        path = Path("results", arguments.scale, "figures", f"{FILES[name]}.png")
-        drawing.save(figure, path, path.with_suffix(".pdf"))
+    drawn = {
+        figure: draw[figure]() for figure in dict.fromkeys(arguments.only or (OF_RUN if name != THRICE else FILES))
+    }
+    for figure, page in drawn.items():
+        stem = f"{FILES[figure]}-{name}" if name != THRICE and figure in OF_RUN else FILES[figure]
+        path = Path("results", arguments.scale, "figures", f"{stem}.png")
+        drawing.save(page, path, path.with_suffix(".pdf"))
+        if figure == "a1":
+            files.write_text(path.with_suffix(".csv"), changes().to_csv(index=False, float_format="%.4g"))
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB, and as PDF", flush=True)
-
-
-def restored(arguments: argparse.Namespace, name: str) -> tuple[Any, Any, Any]:
-    """A run's trained network, its test split (MultiMNIST: one pair per digit), and its predictions on it."""
-    from capsrepro.core import params
-    from capsrepro.data import loading
-    from capsrepro.network import devices, evaluation, models
-    from capsrepro.network.weights import evaluation_settings, load_weights
-
-    weights = existing_file(arguments, name, "weights")
-    settings = evaluation_settings(weights, params.read(arguments.params).settings(name, arguments.scale))
-    devices.share_gpus()
-    dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", arguments.data, arguments.scale)
-    model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
-    load_weights(model, weights)
-    return model, dataset, evaluation.answers(model, dataset)
-
-
-def history(arguments: argparse.Namespace, name: str, *columns: str) -> Any:
-    """The history of a run's training, as a DataFrame."""
-    from capsrepro.figures import charts
-
-    return charts.history(existing_file(arguments, name, "history"), *columns)
-
-
-def existing_file(arguments: argparse.Namespace, name: str, kind: str) -> Path:
-    """The path of a run's file; raises an Error with instructions if it does not exist."""
-    from capsrepro.core import paths
-
-    path: Path = getattr(paths.RunPaths(arguments.scale, name, arguments.seed), kind)
-    if not path.is_file():
-        command = f"python -m experiments.train {name} --scale {arguments.scale} --seed {arguments.seed}"
-        raise Error(f"{path}: not there; run `{command}` or add {name} to `rows` and run `dvc repro`")
-    return path
 
 
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"some of {', '.join(FILES)}")
+    parser.add_argument("--run", default=THRICE, help="the run that is drawn; another than the default names its files")
     parser.add_argument("--seed", type=int, default=0, help="seed of the trainings")
     run_cli(main, parser)

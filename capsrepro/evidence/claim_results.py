@@ -91,7 +91,8 @@ def judge(scale: Scale, claim: Claim) -> Judged:
     if any(_is_quick(scale, claim, one) for one in everything):
         told = ("quick", *told)
     images = None if claim.images == "training" else found[0][0].examples
-    return Judged(claim, verdict, (*told, *_remarks(scale, found)), effect, len(found[0]), images)
+    remarks = (*told, *_remarks(scale, found, lengths=not broken.startswith("unequal steps")))
+    return Judged(claim, verdict, remarks, effect, len(found[0]), images)
 
 
 def _found(scale: Scale, claim: Claim) -> tuple[Sides, str]:
@@ -185,17 +186,17 @@ def _premise(claim: Claim, found: Sides) -> str:
     return f"unequal accuracy on expanded MNIST: {' and '.join(f'{mean:.2f}' for mean in means)} %"
 
 
-def _remarks(scale: Scale, found: Sides) -> tuple[str, ...]:
-    """What the runs changed, each thing once: steps first, those of both runs where they differ."""
-    words: list[str] = []
-    steps = [deviations.steps(side, scale.paper_settings.get(side[0].run)) for side in found]
-    for side, own in zip(found, steps, strict=True):
+def _remarks(scale: Scale, found: Sides, *, lengths: bool) -> tuple[str, ...]:
+    """What the runs changed, each thing once: steps first, unless they were told, and `unplanned` last."""
+    steps, others = [], []
+    for side in found:
         settings = scale.paper_settings.get(side[0].run)
-        unplanned = any(is_unplanned(scale.plans, one) for one in side)
-        words += [one for one in deviations.remarks(side, settings, unplanned=unplanned) if one not in own]
-    lengths = dict.fromkeys(word.removesuffix(" steps") for own in steps for word in own)
-    told = [f"{' and '.join(lengths)} steps"] if lengths else []
-    return tuple(dict.fromkeys([*told, *words]))
+        own = deviations.steps(side, settings)
+        steps += [word.removesuffix(" steps") for word in own]
+        others += [word for word in deviations.remarks(side, settings) if word not in own]
+    told = [f"{' and '.join(dict.fromkeys(steps))} steps"] if steps and lengths else []
+    unplanned = any(is_unplanned(scale.plans, one) for side in found for one in side)
+    return tuple(dict.fromkeys([*told, *others, *([deviations.UNPLANNED] if unplanned else [])]))
 
 
 def _is_quick(scale: Scale, claim: Claim, result: Result) -> bool:

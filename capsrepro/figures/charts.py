@@ -1,7 +1,7 @@
 """Draws the paper's Figures A.1 and A.2 from training histories, and the confusion matrix."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
 from capsrepro.figures.confusion import confusions
 from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
+from capsrepro.figures.routing_changes import IMAGES
 from capsrepro.network.evaluation import Answers
 
 CHANGES = tuple(f"logit_change_{number}" for number in range(1, 6))  # columns of a CapsNet's history
 LOSS, RATE = "classification_loss", "learning_rate"  # columns of the history of a CapsNet with decoder
 PAPER = {2: 0.007, 5: 1e-5}  # pass of routing: the mean change of its logits after 500 epochs (Appendix A)
+# The quantities of `routing.Changes`: what the legend of Figure A.1 says, colour, marker and line.
+_QUANTITIES = {
+    "logits_accumulated": ("b, accumulated: b ← b + a", "black", "o", "-"),
+    "couplings": ("c = softmax(b), the same", "#777777", "s", "--"),
+    "logits_replaced": ("b, replaced: b ← a", "#2166ac", "^", "-"),
+}
 
 _COLOURS = {1: "#b35806", 3: "#2166ac"}  # by routing iterations; distinguishable with red-green colour blindness
 _MARGIN = 8  # pixels, as in `drawing`
@@ -47,57 +55,73 @@ def history(path: Path, *columns: str) -> pandas.DataFrame:
     return frame
 
 
+def described(data: str, settings: RunConfig) -> str:
+    """Data set and routing of a trained network, for a title: `MNIST, 3 routing iterations`.
+
+    Args:
+        data: title of the data set.
+        settings: those that the network was trained with.
+    """
+    iterations = f"{settings.routing} routing iteration{'s' * (settings.routing != 1)}"
+    return f"{data}, {iterations}{', logits replaced' * (settings.routing_update == 'replace')}"
+
+
 @style()
-def figure_a1(frame: pandas.DataFrame, trained: str) -> Figure:
-    """Draws the mean change of the logits in each pass of routing: over training, and at its end beside the paper's.
+def figure_a1(frame: pandas.DataFrame, measured: pandas.DataFrame, trained: str) -> Figure:
+    """Draws what each pass of routing changes: the logits over training, and three quantities at its end.
+
+    The paper's two numbers stand beside the three, of which only one falls as its figure does.
 
     Args:
         frame: history with the columns `step` and `CHANGES`.
-        trained: data set and network, for the title: `MNIST, 3 routing iterations`.
+        measured: see `routing_changes.measure`.
+        trained: data set and network, see `described`.
     """
     note = (
-        "Mean of |b after the pass - b before it| over some training images, all classes and all input capsules. "
-        "Passes beyond those that the network was trained with are looked at all the same. The paper's are those after "
-        "500 epochs."
+        "Mean over images, classes and input capsules of |after the pass - before it|; a is the agreement of votes and "
+        "capsules. On the left the logits b of the network as it was trained, on some training images. On the right "
+        f"three quantities with the trained weights, on the first {IMAGES} training images, undistorted. Passes beyond "
+        "those of the training are computed too. The paper's two numbers are those that it gives after 500 epochs."
     )
-    figure = _page(f"Figure A.1: change of the routing logits per pass ({trained})", note, 460)
-    over, final = _axes(figure, 80, 95, 420, 290), _axes(figure, 585, 95, 200, 290)
+    figure = _page(f"Figure A.1: change by each pass of routing ({trained})", note, 500)
+    over, final = _axes(figure, 70, 120, 320, 280), _axes(figure, 470, 120, 315, 280)
     for number, (name, colour) in enumerate(zip(CHANGES, _shades(len(CHANGES)), strict=True), 1):
         over.plot(frame["step"], frame[name], color=colour, marker="o", markersize=3, label=f"pass {number}")
-    passes = range(1, 1 + len(CHANGES))
-    final.plot(passes, frame[list(CHANGES)].iloc[-1], color="black", marker="o", label="here")
+    for name, (label, ink, marker, line) in _QUANTITIES.items():
+        final.plot(measured["pass"], measured[name], line, color=ink, marker=marker, markersize=4, label=label)
     final.plot([*PAPER], [*PAPER.values()], "D", color=FIRST, label="paper")
-    over.set(xlabel="training step", ylabel="mean change of the logits", title="during training")
-    over.legend(ncols=len(CHANGES), loc="upper center", bbox_to_anchor=(0.5, -0.13), columnspacing=1, handlelength=1.4)
+    over.set(xlabel="training step", ylabel="mean change", title="logits b during training")
     at = int(frame["step"].iloc[-1])
-    final.set(xlabel="pass of routing", title=f"at the end, step {at:,}", xticks=[*passes])
-    final.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, columnspacing=1, handlelength=1.4)
-    for axes in (over, final):
+    final.set(xlabel="pass of routing", title=f"at the end, step {at:,}", xticks=[*measured["pass"]])
+    for axes, columns in ((over, 3), (final, 2)):
         _logarithmic(axes)
+        axes.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.15), columnspacing=1, handlelength=1.6)
     return figure
 
 
 @style()
-def figure_a2(frames: Mapping[int, pandas.DataFrame], data: str) -> Figure:
+def figure_a2(trainings: Sequence[tuple[int | None, pandas.DataFrame]], data: str) -> Figure:
     """Draws the training loss of networks with different numbers of routing iterations.
 
     Args:
-        frames: histories with the columns `step`, `RATE` and `LOSS`, by routing iterations.
+        trainings: the routing iterations of each, and its history with the columns `step`, `RATE` and `LOSS`.
         data: title of the data set.
     """
     paper = " (paper: CIFAR-10)" if data != "CIFAR-10" else ""
-    title = f"Figure A.2: training loss on {data}{paper}, {' and '.join(map(str, frames))} iterations"
+    title = (
+        f"Figure A.2: training loss on {data}{paper}, {' and '.join(str(number) for number, _ in trainings)} iterations"
+    )
     note = (
         "The classification loss (margin loss) alone, without what the decoder adds; each point is the mean over the "
         "training steps since the point before it."
     )
-    if len({tuple(frame[["step", RATE]].iloc[0]) for frame in frames.values()}) > 1:
+    if len({tuple(frame[["step", RATE]].iloc[0]) for _, frame in trainings}) > 1:
         note += " The learning rates fall at different speeds: the trainings differ in more than routing."
     figure = _page(title, note, 430)
     axes = _axes(figure, 80, 80, 700, 290)
-    for iterations, frame in frames.items():
+    for iterations, frame in trainings:
         name = f"{iterations} iteration{'s' * (iterations != 1)}"
-        colour = _COLOURS.get(iterations)
+        colour = _COLOURS.get(iterations or 0)
         axes.plot(frame["step"], frame[LOSS], color=colour, marker="o", markersize=3, label=name)
     axes.set(xlabel="training step", ylabel="classification loss")
     axes.legend()
@@ -106,12 +130,12 @@ def figure_a2(frames: Mapping[int, pandas.DataFrame], data: str) -> Figure:
 
 
 @style()
-def confusion(given: Answers, data: str) -> Figure:
+def confusion(given: Answers, trained: str) -> Figure:
     """Draws the confusion matrix with labels as rows, and beside each row its number of errors.
 
     Args:
         given: the network's predictions on a whole test split.
-        data: title of the data set.
+        trained: data set and network, see `described`.
     """
     counts = confusions(given)
     classes, pairs = len(counts), given.labels.shape[1] > 1
@@ -122,7 +146,7 @@ def confusion(given: Answers, data: str) -> Figure:
             " Each of their digits is counted. Where both of a pair are wrong, nothing says which was taken for which: "
             "the four possibilities count half each."
         )
-    figure = _page(f"Confusion matrix: {data} test set, 3 routing iterations", note, 700)
+    figure = _page(f"Confusion matrix of the test set: {trained}", note, 700)
     axes = _axes(figure, 60, 115, 570, 570)
     mistakes = np.where(np.eye(classes, dtype=bool), np.nan, counts)
     most = max(float(np.nanmax(mistakes)), 1.0)

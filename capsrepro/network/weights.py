@@ -109,9 +109,19 @@ def origin_of(where: RunPaths) -> Origin:
     """
     if (stored := read_origin(where.weights, where)) is not None:
         return stored
-    content = files.read_json(where.provenance)
-    settings = validated(RunConfig, content.get("settings"), f"{where.provenance}, settings")
+    settings, content = provenance_settings(where), files.read_json(where.provenance)
     return Origin(where.run, where.scale, where.seed, int(content.get("steps_done", settings.steps)), settings)
+
+
+def provenance_settings(where: RunPaths) -> RunConfig:
+    """Reads the settings of a training from its provenance, which needs no weights.
+
+    Raises:
+        Error: the provenance is missing or malformed, or has no settings.
+    """
+    content = files.read_json(where.provenance)
+    settings: RunConfig = validated(RunConfig, content.get("settings"), f"{where.provenance}, settings")
+    return settings
 
 
 def evaluation_settings(path: Path, otherwise: RunConfig, expected: RunPaths | None = None) -> RunConfig:

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from capsrepro.core.params import Params
-from capsrepro.evidence import comparison, tables
+from capsrepro.evidence import comparison
 from capsrepro.evidence import results as evidence
-from capsrepro.report import ablations, figure_files, run_records
+from capsrepro.evidence import scale as scales
+from capsrepro.report import ablations, figure_files, judgements, run_records
 from capsrepro.report.document import Cell, Report, Section, Table, aligned, commit, short, text_of
 from capsrepro.report.figure_files import FigureFile
 from capsrepro.report.run_records import RunRecord, Sheet
@@ -29,9 +28,11 @@ def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Repo
     order = list(table["id"])  # the paper's order; runs that are not in the paper come last
     results.sort(key=lambda result: order.index(result.run) if result.run in order else len(order))
     found = run_records.read(folder, scale, [*results, *evidence.read(folder, "released")])
+    claims = judgements.judged_claims(scales.load(known, folder, scale))
     paper = table[~table["id"].duplicated()]  # a second row of the same id is of a published checkpoint
     sections = (
-        _verdicts(table),
+        *judgements.claim_sections(claims),
+        *judgements.number_sections(table, results),
         _runs(found),
         *_digits(found),
         *_stops(found),
@@ -42,13 +43,8 @@ def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Repo
         _traces(found),
     )
     text = (PURPOSE, *filter(None, [SCALES.get(scale)]))
-    return Report(f"{PAPER}, rerun at scale {scale}", text, Counter(paper["verdict"]), sections)
-
-
-def _verdicts(table: pd.DataFrame) -> Section:
-    lines = [[Cell(text) for text in line] for line in tables.display(table).to_numpy().tolist()]
-    shown = Table(tables.SHOWN, lines, tables.ALIGNMENT, badges="verdict")
-    return Section("verdicts", "Verdicts", table=shown, notes=(tables.UNITS, tables.WORDS))
+    counts = Counter(one.verdict for one in claims), Counter(paper["verdict"])
+    return Report(f"{PAPER}, rerun at scale {scale}", text, *counts, sections)
 
 
 def _runs(found: Sequence[RunRecord]) -> Section:
@@ -174,7 +170,7 @@ def _traces(found: Sequence[RunRecord]) -> Section:
     ]
     text = (
         "A line of the verdicts is made of the metrics of its run, one file a seed; the paper's numbers and margins "
-        "are those of `results/paper.csv`. Settings, commit and machine stand in the provenance."
+        "are those of `results/paper.csv`, the claims those of `results/claims.csv`. Settings, commit and machine stand in the provenance."
     )
     return Section("traces", "Where each number comes from", (text,), aligned(("run", "seed", *kinds, "commit"), lines))
 

@@ -47,10 +47,14 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The whole report. `verdicts` counts each verdict over the paper's numbers, in order of first occurrence."""
+    """The whole report. `claims` and `verdicts` count each verdict over the paper's claims and over its numbers.
+
+    Both are in order of first occurrence; there may be no claims.
+    """
 
     title: str
     text: Sequence[str]
+    claims: Mapping[str, int]
     verdicts: Mapping[str, int]
     sections: Sequence[Section]
 

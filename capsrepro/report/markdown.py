@@ -15,9 +15,12 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def render(report: Report) -> str:
-    """Renders the whole file. Its first table has the same cells as table.md."""
-    counted = ", ".join(f"{count} {word}" for word, count in report.verdicts.items())
-    summary = f"Of the paper's {sum(report.verdicts.values())} numbers: {counted}."
+    """Renders the whole file; the table of verdicts has the same cells as table.md."""
+    summary = " ".join(
+        f"Of the paper's {sum(counts.values())} {what}: {', '.join(f'{count} {word}' for word, count in counts.items())}."
+        for what, counts in (("claims", report.claims), ("numbers", report.verdicts))
+        if counts
+    )
     page = "The same as one page with sortable rows: [report.html](report.html)."
     blocks = [f"# {escaped(report.title)}", *report.text, summary, page]
     for section in report.sections:

@@ -84,7 +84,7 @@ class Web:
             if done and answer.status_code in (206, 416):  # 416: the server's file is shorter than ours
                 if answer.headers.get("Content-Range", "") != f"bytes {done}-{package.size - 1}/{package.size}":
                     part.unlink()
-                    raise PassingError(f"{package.name}: the server would not go on at byte {done}")
+                    raise PassingError(f"{package.name}: the server would not resume at byte {done}")
             elif answer.status_code == 200:
                 done = 0
             else:
@@ -98,7 +98,7 @@ class Web:
                 raise
         if done and files.sha256(part) != package.sha256:
             part.unlink()
-            raise PassingError(f"{package.name}: wrong sha256 after going on at byte {done}")
+            raise PassingError(f"{package.name}: wrong sha256 after resuming at byte {done}")
 
     def _open(self, url: str, done: int) -> "requests.Response":
         import requests

@@ -136,7 +136,7 @@ class TrainingCallback(keras.callbacks.Callback):
         self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
         if self.received and step < self.run.steps:
             raise Stopped(
-                self.received[0], f"step {step} is saved in {self.backups.folder}; the next start goes on there"
+                self.received[0], f"step {step} is saved in {self.backups.folder}; the next start resumes there"
             )
 
 

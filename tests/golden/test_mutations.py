@@ -114,6 +114,10 @@ MUTATIONS: dict[str, tuple[list[tuple[Any, str, Any]], list[str]]] = {
         [(models, "flattened", lambda images: images.reshape(*images.shape[:-3], -1))],
         ["two_channels"],
     ),
+    "pixels: drawn with channels last": (
+        [(models, "unflattened", lambda pixels, shape: pixels.reshape(*pixels.shape[:-1], *shape))],
+        ["two_channels"],
+    ),
     "targets: the partner first": ([(MultiMnist, "batch", partner_first)], ["targets"]),
     "optimizer: Keras's own epsilon": (
         [(loop, "AveragingAdam", lambda rate, **named: AVERAGING(rate, **{**named, "epsilon": 1e-7}))],

@@ -1,9 +1,11 @@
-"""Checks against a CapsNet in plain NumPy, float64, in the released code's layout: channels first, kernels [h, w, in, out].
+"""Checks against a CapsNet in plain NumPy, float64, in the released code's layout.
 
+Images have their channels first, kernels are [h, w, in, out].
 Shapes: B batch, C classes, D atoms of a digit capsule, H and W the grid, I primary capsules, P their types.
 """
 
 import dataclasses
+import itertools
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,7 +88,7 @@ def decoder_gradients(images: np.ndarray, layers: list[np.ndarray], weights: Var
 
 
 def drawn_weights(run: RunConfig, depth: int) -> Variables:
-    """Variables of a small network in the released layout; scales that saturate nothing."""
+    """Variables of a small network, numbers of float32 held in float64; scales that saturate nothing."""
     kernels = [run.conv_channels[0], run.primary_types * 8, CLASSES * run.digit_atoms]
     shapes: dict[str, tuple[int, ...]] = {
         "conv1/weights": (9, 9, depth, kernels[0]),
@@ -97,20 +99,21 @@ def drawn_weights(run: RunConfig, depth: int) -> Variables:
         "capsule2/biases": (CLASSES, run.digit_atoms),
     }
     sizes = [kernels[2], *run.dense_units, depth * SIDE * SIDE] if run.reconstruction else []
-    for number, (wide, high) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), 1) if sizes else ():
+    for number, (wide, high) in enumerate(itertools.pairwise(sizes), 1):
         shapes |= {f"recons/recons_{number}/weights": (wide, high), f"recons/recons_{number}/biases": (high,)}
     generator = np.random.Generator(np.random.Philox(5))
     scale = {"conv1": 0.1, "conv_capsule1": 0.2, "capsule2": 0.5, "recons": 0.5}
     return {
-        name: (scale[name.partition("/")[0]] * generator.standard_normal(shape)).astype(np.float32)
+        name: (scale[name.partition("/")[0]] * generator.standard_normal(shape)).astype(np.float32).astype(np.float64)
         for name, shape in shapes.items()
     }
 
 
 def drawn_images(depth: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (B, depth, height, width) in [0, 1], float32, and their labels."""
+    """Images (B, depth, height, width) in [0, 1], numbers of float32 held in float64, and their labels."""
     generator = np.random.Generator(np.random.Philox(6))
-    return generator.random((IMAGES, depth, SIDE, SIDE), np.float32), np.arange(IMAGES) % CLASSES
+    images = generator.random((IMAGES, depth, SIDE, SIDE), np.float32).astype(np.float64)
+    return images, np.arange(IMAGES) % CLASSES
 
 
 def near(ours: Any, expected: np.ndarray, bound: float, name: str) -> None:
@@ -128,7 +131,7 @@ def check_scores(leaky: bool) -> None:
     for name, variable in checkpoints._released_variables(model).items():
         variable.assign(checkpoints._from_released(name, weights[name], variable))
     expected = np.linalg.norm(digit_capsules(images, weights, run), axis=-1)
-    near(model({"image": np.moveaxis(images, 1, -1)})["scores"], expected, 1e-5, "scores")
+    near(model({"image": _seen(images)})["scores"], expected, 1e-5, "scores")
 
 
 def check_two_channels() -> None:
@@ -138,7 +141,7 @@ def check_two_channels() -> None:
     described: Any = SimpleNamespace(image_shape=(SIDE, SIDE, 2), classes=CLASSES, digits=1)
     model = loop.compiled(SMALL, described, 0)
     _restore(model, weights)
-    seen = np.moveaxis(images, 1, -1)
+    seen = _seen(images)
     inputs, truths = loop.tensors(Batch(seen, labels[:, None], seen[:, None]), CLASSES, decoder=True)
 
     layers = reconstruction(images, mask, weights, SMALL)
@@ -153,9 +156,7 @@ def check_two_channels() -> None:
     variables = checkpoints._released_variables(model)
     loss, ours = with_gradients(loss_of, variables=[*variables.values()])
     assert float(loss) == pytest.approx(reconstruction_loss(images, layers[3]), rel=1e-5)
-    gradients = {
-        name: checkpoints._to_released(name, gradient) for name, gradient in zip(variables, ours, strict=True)
-    }
+    gradients = {name: checkpoints._to_released(name, gradient) for name, gradient in zip(variables, ours, strict=True)}
     for name, expected in decoder_gradients(images, layers, weights).items():
         near(gradients[name], expected, 1e-4, name)
     generator = np.random.Generator(np.random.Philox(7))
@@ -166,7 +167,13 @@ def check_two_channels() -> None:
             for moved in (weights | {name: weights[name] + step * direction} for step in (1e-5, -1e-5))
         )
         along = float((gradients[name] * direction).sum())
-        assert along == pytest.approx((ahead - behind) / 2e-5, abs=1e-4 * np.linalg.norm(gradients[name])), name
+        bound = 1e-4 * float(np.linalg.norm(gradients[name]))
+        assert along == pytest.approx((ahead - behind) / 2e-5, abs=bound), name
+
+
+def _seen(images: np.ndarray) -> np.ndarray:
+    """As our networks take them: channels last, float32."""
+    return np.moveaxis(images, 1, -1).astype(np.float32)
 
 
 def _restore(model: keras.Model, weights: Variables) -> None:
@@ -174,7 +181,7 @@ def _restore(model: keras.Model, weights: Variables) -> None:
     tf = pytest.importorskip("tensorflow", reason="TensorFlow writes this checkpoint and is not installed")
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder, "model.ckpt-1"))
-        slices, arrays = [""] * len(weights), [*weights.values()]
+        slices, arrays = [""] * len(weights), [value.astype(np.float32) for value in weights.values()]
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=[*weights], shape_and_slices=slices, tensors=arrays)
         checkpoints.restore_released(model, prefix)
 

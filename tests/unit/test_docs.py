@@ -6,6 +6,7 @@
 import dataclasses
 import os
 import re
+import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,22 +40,6 @@ def anchors(page: Path) -> set[str]:
     """Of its headings, as forges and MkDocs make them from plain words."""
     headings = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-
-
-@pytest.fixture
-def shows(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
-    """Asserts that a page shows a table between `<!-- name -->` and `<!-- /name -->`; --force-regen writes it."""
-
-    def check(page: str, name: str, table: str) -> None:
-        path = ROOT / page
-        text = path.read_text(encoding="utf-8")
-        found = re.search(f"(?<=<!-- {name} -->\n\n).*?(?=\n\n<!-- /{name} -->)", text, re.DOTALL)
-        assert found, f"{page}: has no markers <!-- {name} --> ... <!-- /{name} --> around a table"
-        if request.config.getoption("force_regen"):
-            path.write_text(text[: found.start()] + table + text[found.end() :], encoding="utf-8")
-        assert found[0] == table, f"{page}: copy this table, or run this test with --force-regen:\n{table}"
-
-    return check
 
 
 def pipe(lines: list[list[str]], headers: list[str]) -> str:
@@ -114,30 +99,36 @@ def ablations(columns: dict[str, str]) -> str:
     return pipe([[line[name] for name in columns.values()] for line in tried], list(columns))
 
 
-def test_the_results_of_full_are_shown(shows: Callable[[str, str, str], None]) -> None:
-    shows("README.md", "full", numbers("full"))
-    shows("docs/results.md", "deviations", deviations("full"))
-    shows("docs/results.md", "claims", claims("full"))
+SIDES = {"ablation": "ablation", "what": "what", "paper": "paper", "released code": "released"}
+ERRORS = {
+    "ablation": "ablation",
+    "paper: error %": "paper_error_pct",
+    "released code: error %": "released_error_pct",
+    "difference": "difference",
+    "95 % interval": "interval",
+    "verdict": "verdict",
+}
+TABLES: dict[tuple[str, str], Callable[[], str]] = {
+    ("README.md", "full"): lambda: numbers("full"),
+    ("docs/results.md", "deviations"): lambda: deviations("full"),
+    ("docs/results.md", "claims"): lambda: claims("full"),
+    ("docs/results.md", "quick"): lambda: numbers("quick"),
+    ("docs/ablations.md", "ablations"): lambda: ablations(SIDES),
+    ("docs/ablations.md", "errors"): lambda: ablations(ERRORS),
+    ("docs/performance.md", "benchmark"): lambda: rows.table(rows.read(RESULTS / "benchmark.json")),
+}
 
 
-def test_the_results_of_quick_are_shown(shows: Callable[[str, str, str], None]) -> None:
-    shows("docs/results.md", "quick", numbers("quick"))
-
-
-def test_the_committed_ablations_are_shown_in_two_tables(shows: Callable[[str, str, str], None]) -> None:
-    sides = {"ablation": "ablation", "what": "what", "paper": "paper", "released code": "released"}
-    shows("docs/ablations.md", "ablations", ablations(sides))
-    errors = {
-        "ablation": "ablation",
-        "paper: error %": "paper_error_pct",
-        "released code: error %": "released_error_pct",
-    }
-    rest = {"difference": "difference", "95 % interval": "interval", "verdict": "verdict"}
-    shows("docs/ablations.md", "errors", ablations({**errors, **rest}))
-
-
-def test_the_committed_benchmark_is_shown(shows: Callable[[str, str, str], None]) -> None:
-    shows("docs/performance.md", "benchmark", rows.table(rows.read(RESULTS / "benchmark.json")))
+@pytest.mark.parametrize(("page", "name"), TABLES)
+def test_page_shows_the_committed_results(page: str, name: str, request: pytest.FixtureRequest) -> None:
+    """Between `<!-- name -->` and `<!-- /name -->`."""
+    path, table = ROOT / page, TABLES[page, name]()
+    text = path.read_text(encoding="utf-8")
+    found = re.search(f"(?<=<!-- {name} -->\n\n).*?(?=\n\n<!-- /{name} -->)", text, re.DOTALL)
+    assert found, f"{page}: has no markers <!-- {name} --> ... <!-- /{name} --> around a table"
+    if request.config.getoption("force_regen"):
+        path.write_text(text[: found.start()] + table + text[found.end() :], encoding="utf-8")
+    assert found[0] == table, f"{page}: copy this table, or run this test with --force-regen:\n{table}"
 
 
 def test_the_readme_is_short() -> None:
@@ -158,7 +149,7 @@ def test_page_has_one_title(page: Path) -> None:
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for target in LINK.findall(without_code(page)):
         path, _, anchor = target.partition("#")
-        file = Path(os.path.normpath(page.parent / path)) if path else page
+        file = Path(os.path.normpath(page.parent / urllib.parse.unquote(path))) if path else page
         assert file.is_file(), f"{page.name}: {target}: no such file; a folder has no page on the site"
         assert not anchor or anchor in anchors(file), f"{page.name}: {target}: no such heading"
 

@@ -257,7 +257,7 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
 
         patch.setattr(loop.Stream, "batch", batch)
         before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(Stopped, match=r"step \d is saved in .*; the next start goes on there") as stop:
+        with pytest.raises(Stopped, match=r"step \d is saved in .*; the next start resumes there") as stop:
             train(CAPSNET, few, tmp_path / "state")
         assert stop.value.signal == signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,70 @@
+"""Loads what the figures are drawn of: a trained network with its predictions, and the history of its training."""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import pandas
+
+from capsrepro.core.errors import Error
+from capsrepro.core.params import RunConfig
+from capsrepro.core.paths import RunPaths
+from capsrepro.data import loading
+from capsrepro.data.batches import Dataset
+from capsrepro.figures import charts, routing_changes
+from capsrepro.network import devices, evaluation, models
+from capsrepro.network.weights import load_weights, origin_of, provenance_settings
+
+_TITLES = {"mnist": "MNIST", "multimnist": "MultiMNIST"}
+
+
+class Trained(NamedTuple):
+    """A trained network and its predictions on its test split."""
+
+    model: keras.Model
+    dataset: Dataset  # MultiMNIST: one pair per digit
+    given: evaluation.Answers
+    settings: RunConfig  # those that are stored with the weights, in float32
+    title: str  # see `charts.described`
+
+
+def restored(where: RunPaths, data: Path) -> Trained:
+    """Loads a run's network with the settings that are stored with its weights, and evaluates it.
+
+    Args:
+        where: of the run.
+        data: the folder of the data sets.
+
+    Raises:
+        Error: weights or data are missing or damaged, or nothing says what the weights were trained with.
+    """
+    _check(where, where.weights)
+    settings = origin_of(where).for_evaluation
+    devices.share_gpus()
+    dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", data, where.scale)
+    model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
+    load_weights(model, where.weights)
+    title = charts.described(_TITLES[settings.data], settings)
+    return Trained(model, dataset, evaluation.answers(model, dataset), settings, title)
+
+
+def measured(network: Trained, where: RunPaths, data: Path) -> pandas.DataFrame:
+    """Measures what the passes of routing change on the run's training split, see `routing_changes.measure`."""
+    return routing_changes.measure(network.model, loading.load(network.settings, "train", data, where.scale))
+
+
+def history(where: RunPaths, *columns: str) -> tuple[int | None, pandas.DataFrame]:
+    """Reads a run's routing iterations from its provenance, and its history, see `charts.history`.
+
+    Raises:
+        Error: either file is missing or malformed.
+    """
+    _check(where, where.history)
+    return provenance_settings(where).routing, charts.history(where.history, *columns)
+
+
+def _check(where: RunPaths, path: Path) -> None:
+    if not path.is_file():
+        command = f"python -m experiments.train {where.run} --scale {where.scale} --seed {where.seed}"
+        raise Error(f"{path}: not there; run `{command}` or add {where.run} to `rows` and run `dvc repro`")
