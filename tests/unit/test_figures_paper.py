@@ -14,20 +14,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
+from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 from capsrepro.data.mnist import Mnist
 from capsrepro.data.multimnist import MultiMnist
-from capsrepro.figures import charts, confusion, drawing, reconstructions
-from capsrepro.network import evaluation, models
+from capsrepro.figures import charts, confusion, drawing, reconstructions, routing_changes
+from capsrepro.network import evaluation, models, routing
 from capsrepro.network.evaluation import Answers
-from capsrepro.network.weights import save_weights
+from capsrepro.network.weights import Origin, save_weights
 from experiments import paper_figures as command
 from tests.support.commands import run_module
-from tests.support.digits import Digits
+from tests.support.digits import Digits, few_of
 
+OTHER = "mnist-capsnet-r5-recon"
 TINY = {"conv_channels": (4,), "primary_types": 1, "dense_units": (8, 8)}
 CAPSNET = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, **TINY)
 
@@ -92,11 +95,19 @@ def changes(tmp_path: Path) -> pandas.DataFrame:
 
 
 @pytest.fixture
-def losses(tmp_path: Path) -> dict[int, pandas.DataFrame]:
-    return {
-        1: past(tmp_path / "once.csv", classification_loss=2.0, learning_rate=0.1),
-        3: past(tmp_path / "thrice.csv", 6, classification_loss=1.0, learning_rate=0.1),
-    }
+def measured() -> pandas.DataFrame:
+    """Figure A.1's three quantities over eight passes, told apart by what they do from pass to pass."""
+    passes = np.arange(1, 9)
+    columns = {"logits_accumulated": 1e-3 * passes, "couplings": 0 * passes + 4e-4, "logits_replaced": 0.1**passes}
+    return pandas.DataFrame({"pass": passes, **columns})
+
+
+@pytest.fixture
+def losses(tmp_path: Path) -> list[tuple[int, pandas.DataFrame]]:
+    return [
+        (1, past(tmp_path / "once.csv", classification_loss=2.0, learning_rate=0.1)),
+        (3, past(tmp_path / "thrice.csv", 6, classification_loss=1.0, learning_rate=0.1)),
+    ]
 
 
 # Answers
@@ -257,33 +268,64 @@ def test_figure5_of_a_network_that_makes_no_mistake_has_no_mistakes(double: kera
 # Histories
 
 
-def test_figure_a1_draws_the_history_and_its_end_beside_the_papers_numbers(changes: pandas.DataFrame) -> None:
-    figure = charts.figure_a1(changes, "MNIST, 3 routing iterations")
+def test_figure_a1_draws_the_history_and_three_quantities_beside_the_papers_numbers(
+    changes: pandas.DataFrame, measured: pandas.DataFrame
+) -> None:
+    figure = charts.figure_a1(changes, measured, "MNIST, 3 routing iterations")
     over, final = figure.axes
     assert [line.get_label() for line in over.lines] == [f"pass {number}" for number in range(1, 6)]
     for name, line in zip(charts.CHANGES, over.lines, strict=True):
         assert line.get_xdata().tolist() == [100, 200, 300, 400]
         assert line.get_ydata().tolist() == changes[name].tolist()
-    here, paper = final.lines
-    assert here.get_ydata().tolist() == [changes[name].iloc[-1] for name in charts.CHANGES]
+    *three, paper = final.lines
+    assert [(line.get_label()[:14], line.get_ydata().tolist()) for line in three] == [
+        ("b, accumulated", measured["logits_accumulated"].tolist()),
+        ("c = softmax(b)", measured["couplings"].tolist()),
+        ("b, replaced: b", measured["logits_replaced"].tolist()),
+    ]
+    assert {tuple(line.get_xdata()) for line in three} == {(1, 2, 3, 4, 5, 6, 7, 8)}
     assert (list(paper.get_xdata()), list(paper.get_ydata())) == ([2, 5], [0.007, 1e-5])
     assert (over.get_yscale(), final.get_yscale()) == ("log", "log")
     assert "MNIST, 3 routing iterations" in texts(figure)[0]
 
 
-def test_figure_a2_draws_both_losses_and_says_that_it_is_of_mnist(losses: dict[int, pandas.DataFrame]) -> None:
+def test_the_changes_are_means_over_the_first_400_training_images(
+    single: keras.Model, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing_changes, "_BLOCK", 150)  # blocks of 150, 150 and 100
+    found = routing_changes.measure(single, few_of(digits, 450))
+    digit = single.get_layer("digit_capsules")
+    images = few_of(digits, 400).batch(np.arange(400)).images
+    votes = digit.votes(keras.Model(single.input["image"], digit.input)(images))
+    at_once = routing.changes(votes, digit.bias, 8)
+    assert list(found.columns) == ["pass", *at_once._fields]
+    assert found["pass"].tolist() == [*range(1, 9)]
+    for name, expected in at_once._asdict().items():
+        assert np.allclose(found[name], expected, rtol=1e-4), name
+
+
+def test_titles_say_how_the_network_routes() -> None:
+    assert charts.described("MNIST", CAPSNET) == "MNIST, 3 routing iterations"
+    assert charts.described("MNIST", dataclasses.replace(CAPSNET, routing=1)) == "MNIST, 1 routing iteration"
+    replaced = dataclasses.replace(CAPSNET, routing=5, routing_update="replace")
+    assert charts.described("MNIST", replaced) == "MNIST, 5 routing iterations, logits replaced"
+
+
+def test_figure_a2_draws_both_losses_and_says_that_it_is_of_mnist(
+    losses: list[tuple[int, pandas.DataFrame]],
+) -> None:
     figure = charts.figure_a2(losses, "MNIST")
     once, thrice = figure.axes[0].lines
     assert (once.get_label(), thrice.get_label()) == ("1 iteration", "3 iterations")
-    assert once.get_ydata().tolist() == losses[1]["classification_loss"].tolist()
+    assert once.get_ydata().tolist() == losses[0][1]["classification_loss"].tolist()
     assert thrice.get_xdata().tolist() == [100, 200, 300, 400, 500, 600]
     assert "on MNIST (paper: CIFAR-10)" in texts(figure)[0]
     assert "(paper" not in texts(charts.figure_a2(losses, "CIFAR-10"))[0]
 
 
-def test_figure_a2_says_when_the_learning_rates_differ(losses: dict[int, pandas.DataFrame]) -> None:
+def test_figure_a2_says_when_the_learning_rates_differ(losses: list[tuple[int, pandas.DataFrame]]) -> None:
     assert "speeds" not in " ".join(texts(charts.figure_a2(losses, "MNIST")))
-    losses[1]["learning_rate"] *= 2
+    losses[0][1]["learning_rate"] *= 2
     assert "differ in more than routing" in " ".join(texts(charts.figure_a2(losses, "MNIST")))
 
 
@@ -338,17 +380,17 @@ def written(figure: Figure) -> list[Text]:
 
 
 @pytest.fixture
-def figures(single, double, mnist, pairs, changes, losses) -> list[Figure]:
+def figures(single, double, mnist, pairs, changes, measured, losses) -> list[Figure]:
     given, both = answered(mnist, [1, 3, 20, 30], [8, 9, 7, 4]), answered(pairs, [2], [[0]])
-    losses[1]["learning_rate"] *= 2  # the longer note
+    losses[0][1]["learning_rate"] *= 2  # the longer note
     return [
         reconstructions.figure3(single, mnist, given),
         reconstructions.figure4(single, mnist),
         reconstructions.figure5(double, pairs, both),
-        charts.figure_a1(changes, "MNIST, 3 routing iterations"),
+        charts.figure_a1(changes, measured, "MNIST, 5 routing iterations, logits replaced"),
         charts.figure_a2(losses, "MNIST"),
-        charts.confusion(given, "MNIST"),
-        charts.confusion(both, "MultiMNIST"),
+        charts.confusion(given, "MNIST, 3 routing iterations"),
+        charts.confusion(both, "MultiMNIST, 3 routing iterations"),
     ]
 
 
@@ -367,30 +409,26 @@ def test_no_text_covers_another_or_leaves_the_figure(figures: list[Figure]) -> N
 # The command
 
 
-def arguments(*only: str) -> argparse.Namespace:
-    return argparse.Namespace(only=only, scale="quick", seed=0, params=Path("params.yaml"), data=Path("data"))
+def arguments(*only: str, run: str = command.THRICE) -> argparse.Namespace:
+    return argparse.Namespace(only=only, run=run, scale="quick", seed=0, data=Path("data"))
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist, pairs: MultiMnist) -> Path:
     """A project whose networks are tiny and untrained, with what their trainings would have left."""
-    runs = {"mnist-capsnet-r1-recon": mnist, "mnist-capsnet-r3-recon": mnist, "multimnist-capsnet-r3-recon": pairs}
-    entry = {"model": "capsnet", "routing": 3, "reconstruction": True}
-    settings = {
-        name: {**entry, "data": "mnist" if dataset is mnist else "multimnist", "shift": 4}
-        for name, dataset in runs.items()
-    }
-    tiny = {name: list(value) if isinstance(value, tuple) else value for name, value in TINY.items()}
-    scale = {name: {**tiny, "test_pairs": 1000} for name in runs}
-    content = {"scales": ["quick"], "rows": [*runs], "seeds": [0], "runs": settings, "scale_settings": {"quick": scale}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    for name, dataset in runs.items():
-        save_weights(built(dataset), tmp_path / f"checkpoints/quick/{name}-seed0.weights.h5")
+    for name, routing_iterations in ((command.ONCE, 1), (command.THRICE, 3), (command.PAIRS, 3), (OTHER, 5)):
+        dataset, where = pairs if name == command.PAIRS else mnist, RunPaths("quick", name, 0)
+        settings = dataclasses.replace(CAPSNET, routing=routing_iterations, test_pairs=1000)
+        settings = dataclasses.replace(settings, data="multimnist" if dataset is pairs else "mnist")
+        origin = Origin(name, "quick", 0, 5, settings)
+        save_weights(built(dataset), tmp_path / where.weights, origin=origin)
+        files.write_json(tmp_path / where.provenance, {"settings": settings.as_json(), "steps_done": 5})
         columns = dict.fromkeys((*charts.CHANGES, charts.LOSS, charts.RATE), 1.0)
-        past(tmp_path / f"results/quick/history/{name}-seed0.csv", **columns)
+        past(tmp_path / where.history, **columns)
 
     def load(run: RunConfig, split: str, folder: Path, scale: str) -> Dataset:
-        assert (split, folder, scale, run.test_pairs) == ("test", Path("data"), "quick", 1)
+        assert (folder, scale) == (Path("data"), "quick")
+        assert (split, run.test_pairs) in {("test", 1), ("train", 1000)}
         return mnist if run.data == "mnist" else pairs
 
     monkeypatch.setattr(loading, "load", load)
@@ -402,7 +440,7 @@ def test_the_command_writes_the_same_bytes_each_time_whatever_the_users_settings
     command.main(arguments())
     made = {path.name: path.read_bytes() for path in (project / "results/quick/figures").iterdir()}
     stems = ("figure3", "figure4", "figure5", "figure-a1", "figure-a2", "confusion", "confusion-multimnist")
-    assert made.keys() == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
+    assert made.keys() == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")} | {"figure-a1.csv"}
     with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red", "axes.grid": True, "lines.marker": "x"}):
         command.main(arguments("4", "5", "a1", "confusion"))
     assert all((project / "results/quick/figures" / name).read_bytes() == bytes_ for name, bytes_ in made.items())
@@ -411,13 +449,34 @@ def test_the_command_writes_the_same_bytes_each_time_whatever_the_users_settings
 def test_only_what_is_asked_for_is_drawn_and_needed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (project / "checkpoints/quick").iterdir():
         path.unlink()
-    command.main(arguments("a1", "a2", "a1"))
+    command.main(arguments("a2", "a2"))
     names = sorted(path.name for path in (project / "results/quick/figures").iterdir())
-    assert names == ["figure-a1.pdf", "figure-a1.png", "figure-a2.pdf", "figure-a2.png"]
+    assert names == ["figure-a2.pdf", "figure-a2.png"]
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
-        "results/quick/figures/figure-a1.png",
-        "results/quick/figures/figure-a2.png",
+        "results/quick/figures/figure-a2.png"
     ]
+
+
+def test_the_numbers_of_figure_a1_are_written_beside_it(project: Path, mnist: Mnist) -> None:
+    command.main(arguments("a1"))
+    stored = pandas.read_csv(project / "results/quick/figures/figure-a1.csv")
+    expected = routing_changes.measure(built(mnist), mnist)
+    assert list(stored.columns) == list(expected.columns)
+    assert np.allclose(stored, expected, rtol=1e-3)
+
+
+def test_another_run_is_named_in_its_files_and_its_iterations_in_its_titles(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, list[str]] = {}
+    monkeypatch.setattr(drawing, "save", lambda figure, path, _: drawn.update({path.name: texts(figure)}))
+    monkeypatch.setattr(Path, "stat", lambda _, **__: SimpleNamespace(st_size=0))
+    command.main(arguments(run=OTHER))
+    monkeypatch.undo()
+    assert drawn.keys() == {f"{stem}-{OTHER}.png" for stem in command.OF_RUN.values()}
+    assert "MNIST, 5 routing iterations" in drawn[f"figure-a1-{OTHER}.png"][0]
+    assert "MNIST, 5 routing iterations" in drawn[f"confusion-{OTHER}.png"][0]
+    assert "1 and 5 iterations" in drawn[f"figure-a2-{OTHER}.png"][0]
 
 
 @pytest.mark.parametrize(
