@@ -22,17 +22,16 @@ def main(arguments: argparse.Namespace) -> None:
     changes = functools.cache(lambda: trained.measured(network(run), run, data))
     losses = (charts.RATE, charts.LOSS)
     draw = {
-        "3": lambda: reconstructions.figure3(*network(run)[:3]),
-        "4": lambda: reconstructions.figure4(*network(run)[:2]),
+        "3": lambda: reconstructions.figure3(network(run).model, network(run).dataset, network(run).given),
+        "4": lambda: reconstructions.figure4(network(run).model, network(run).dataset),
         "a1": lambda: charts.figure_a1(trained.history(run, *charts.CHANGES)[1], changes(), network(run).title),
         "a2": lambda: charts.figure_a2([trained.history(once, *losses), trained.history(run, *losses)], "MNIST"),
         "confusion": lambda: charts.confusion(network(run).given, network(run).title),
-        "5": lambda: reconstructions.figure5(*network(both)[:3]),
+        "5": lambda: reconstructions.figure5(network(both).model, network(both).dataset, network(both).given),
         "confusion-multimnist": lambda: charts.confusion(network(both).given, network(both).title),
     }
-    drawn = {
-        figure: draw[figure]() for figure in dict.fromkeys(arguments.only or (OF_RUN if name != THRICE else FILES))
-    }
+    wanted = arguments.only or (FILES if name == THRICE else OF_RUN)
+    drawn = {figure: draw[figure]() for figure in dict.fromkeys(wanted)}
     for figure, page in drawn.items():
         stem = f"{FILES[figure]}-{name}" if name != THRICE and figure in OF_RUN else FILES[figure]
         path = Path("results", arguments.scale, "figures", f"{stem}.png")

@@ -63,11 +63,10 @@ test images: these are the weights at the end of the training.
 
 ```python
 from pathlib import Path
-from capsrepro.core import params
 from capsrepro.network import models, weights
-settings = params.read().settings("{{ result.run }}", "{{ result.scale }}")
-model = models.build(settings, (28, 28, 1))
-weights.load_weights(model, Path("{{ where.published }}"))
+path = Path("{{ where.published }}")
+model = models.build(weights.read_origin(path).for_evaluation, (28, 28, 1))
+weights.load_weights(model, path)
 ```
 
 Then `models.classifier(model)` maps images `(B, 28, 28, 1)` to scores `(B, 10)`. To put the weights where the

@@ -25,7 +25,7 @@ PAPER = {2: 0.007, 5: 1e-5}  # pass of routing: the mean change of its logits af
 # The quantities of `routing.Changes`: what the legend of Figure A.1 says, colour, marker and line.
 _QUANTITIES = {
     "logits_accumulated": ("b, accumulated: b ← b + a", "black", "o", "-"),
-    "couplings": ("c = softmax(b), the same", "#777777", "s", "--"),
+    "couplings": ("c = softmax(b), b accumulated", "#777777", "s", "--"),
     "logits_replaced": ("b, replaced: b ← a", "#2166ac", "^", "-"),
 }
 
@@ -63,7 +63,7 @@ def described(data: str, settings: RunConfig) -> str:
         settings: those that the network was trained with.
     """
     iterations = f"{settings.routing} routing iteration{'s' * (settings.routing != 1)}"
-    return f"{data}, {iterations}{', logits replaced' * (settings.routing_update == 'replace')}"
+    return f"{data}, {iterations}{', b ← a' * (settings.routing_update == 'replace')}"
 
 
 @style()
@@ -83,8 +83,8 @@ def figure_a1(frame: pandas.DataFrame, measured: pandas.DataFrame, trained: str)
         f"three quantities with the trained weights, on the first {IMAGES} training images, undistorted. Passes beyond "
         "those of the training are computed too. The paper's two numbers are those that it gives after 500 epochs."
     )
-    figure = _page(f"Figure A.1: change by each pass of routing ({trained})", note, 500)
-    over, final = _axes(figure, 70, 120, 320, 280), _axes(figure, 470, 120, 315, 280)
+    figure = _page(f"Figure A.1: change by each pass of routing ({trained})", note, 540)
+    over, final = _axes(figure, 80, 120, 320, 280), _axes(figure, 480, 120, 310, 280)
     for number, (name, colour) in enumerate(zip(CHANGES, _shades(len(CHANGES)), strict=True), 1):
         over.plot(frame["step"], frame[name], color=colour, marker="o", markersize=3, label=f"pass {number}")
     for name, (label, ink, marker, line) in _QUANTITIES.items():
@@ -93,7 +93,7 @@ def figure_a1(frame: pandas.DataFrame, measured: pandas.DataFrame, trained: str)
     over.set(xlabel="training step", ylabel="mean change", title="logits b during training")
     at = int(frame["step"].iloc[-1])
     final.set(xlabel="pass of routing", title=f"at the end, step {at:,}", xticks=[*measured["pass"]])
-    for axes, columns in ((over, 3), (final, 2)):
+    for axes, columns in ((over, 3), (final, 1)):
         _logarithmic(axes)
         axes.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.15), columnspacing=1, handlelength=1.6)
     return figure

@@ -1,8 +1,8 @@
 """Loads what the figures are drawn of: a trained network with its predictions, and the history of its training."""
 
 import dataclasses
+import functools
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import pandas
@@ -19,18 +19,27 @@ from capsrepro.network.weights import load_weights, origin_of, provenance_settin
 _TITLES = {"mnist": "MNIST", "multimnist": "MultiMNIST"}
 
 
-class Trained(NamedTuple):
-    """A trained network and its predictions on its test split."""
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network and its test split."""
 
     model: keras.Model
     dataset: Dataset  # MultiMNIST: one pair per digit
-    given: evaluation.Answers
     settings: RunConfig  # those that are stored with the weights, in float32
-    title: str  # see `charts.described`
+
+    @functools.cached_property
+    def given(self) -> evaluation.Answers:
+        """Its predictions on the test split."""
+        return evaluation.answers(self.model, self.dataset)
+
+    @property
+    def title(self) -> str:
+        """Data set and routing, see `charts.described`."""
+        return charts.described(_TITLES[self.settings.data], self.settings)
 
 
 def restored(where: RunPaths, data: Path) -> Trained:
-    """Loads a run's network with the settings that are stored with its weights, and evaluates it.
+    """Loads a run's network with the settings that are stored with its weights.
 
     Args:
         where: of the run.
@@ -45,8 +54,7 @@ def restored(where: RunPaths, data: Path) -> Trained:
     dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", data, where.scale)
     model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
     load_weights(model, where.weights)
-    title = charts.described(_TITLES[settings.data], settings)
-    return Trained(model, dataset, evaluation.answers(model, dataset), settings, title)
+    return Trained(model, dataset, settings)
 
 
 def measured(network: Trained, where: RunPaths, data: Path) -> pandas.DataFrame:

@@ -1,6 +1,7 @@
 """The paper's figures: what is drawn is what the network draws and answers, chosen by rule; files come out the same."""
 
 import argparse
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import matplotlib
 import numpy as np
 import pandas
 import pytest
-import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -308,7 +308,7 @@ def test_titles_say_how_the_network_routes() -> None:
     assert charts.described("MNIST", CAPSNET) == "MNIST, 3 routing iterations"
     assert charts.described("MNIST", dataclasses.replace(CAPSNET, routing=1)) == "MNIST, 1 routing iteration"
     replaced = dataclasses.replace(CAPSNET, routing=5, routing_update="replace")
-    assert charts.described("MNIST", replaced) == "MNIST, 5 routing iterations, logits replaced"
+    assert charts.described("MNIST", replaced) == "MNIST, 5 routing iterations, b ← a"
 
 
 def test_figure_a2_draws_both_losses_and_says_that_it_is_of_mnist(
@@ -387,7 +387,7 @@ def figures(single, double, mnist, pairs, changes, measured, losses) -> list[Fig
         reconstructions.figure3(single, mnist, given),
         reconstructions.figure4(single, mnist),
         reconstructions.figure5(double, pairs, both),
-        charts.figure_a1(changes, measured, "MNIST, 5 routing iterations, logits replaced"),
+        charts.figure_a1(changes, measured, "MNIST, 5 routing iterations, b ← a"),
         charts.figure_a2(losses, "MNIST"),
         charts.confusion(given, "MNIST, 3 routing iterations"),
         charts.confusion(both, "MultiMNIST, 3 routing iterations"),
@@ -468,11 +468,15 @@ def test_the_numbers_of_figure_a1_are_written_beside_it(project: Path, mnist: Mn
 def test_another_run_is_named_in_its_files_and_its_iterations_in_its_titles(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: dict[str, list[str]] = {}
-    monkeypatch.setattr(drawing, "save", lambda figure, path, _: drawn.update({path.name: texts(figure)}))
-    monkeypatch.setattr(Path, "stat", lambda _, **__: SimpleNamespace(st_size=0))
+    drawn, save = {}, drawing.save
+
+    def note(figure: Figure, *paths: Path) -> None:
+        drawn[paths[0].name] = texts(figure)
+        save(figure, *paths)
+
+    monkeypatch.setattr(drawing, "save", note)
     command.main(arguments(run=OTHER))
-    monkeypatch.undo()
+    assert (project / f"results/quick/figures/figure-a1-{OTHER}.csv").is_file()
     assert drawn.keys() == {f"{stem}-{OTHER}.png" for stem in command.OF_RUN.values()}
     assert "MNIST, 5 routing iterations" in drawn[f"figure-a1-{OTHER}.png"][0]
     assert "MNIST, 5 routing iterations" in drawn[f"confusion-{OTHER}.png"][0]

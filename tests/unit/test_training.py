@@ -1,9 +1,10 @@
 """Training goes on exactly where it was stopped, and never from another training's backup."""
 
 import dataclasses
+import shutil
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from capsrepro.data.mnist import Mnist
 from capsrepro.network import devices, evaluation, models
 from capsrepro.network.weights import load_weights, save_weights, weights_sha256
 from capsrepro.training import callback, loop, provenance
+from tests.support.digits import Digits, few_of
 from tests.support.runs import BASELINE, CAPSNET
 
 
@@ -38,11 +40,46 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop.Stream, "batch", batch)
 
 
-@pytest.mark.parametrize("run", [CAPSNET, BASELINE], ids=["capsnet", "baseline"])
+class Whole(NamedTuple):
+    """An uninterrupted training and the folder with its backups; no test changes either."""
+
+    trained: loop.Trained
+    folder: Path
+
+    def backups(self, state: Path) -> Path:
+        """Its backups in a folder where they may be changed."""
+        return shutil.copytree(self.folder, state)
+
+
+@pytest.fixture(scope="module")
+def capsnet(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("capsnet")
+    return Whole(train(CAPSNET, few_of(digits), folder), folder)
+
+
+@pytest.fixture(scope="module")
+def baseline(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("baseline")
+    return Whole(train(BASELINE, few_of(digits), folder), folder)
+
+
+def goes_on_after(run: RunConfig, few: Mnist, state: Path, seed: int = 0) -> int:
+    """The step that a training resumes after; it is not trained further."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "fit", lambda *_, **__: None)
+        return train(run, few, state, seed).resumed_at
+
+
+@pytest.mark.parametrize(("name", "run"), [("capsnet", CAPSNET), ("baseline", BASELINE)], ids=["capsnet", "baseline"])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
-    run: RunConfig, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    run: RunConfig,
+    few: Mnist,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    whole = train(run, few, tmp_path / "whole")
+    whole = request.getfixturevalue(name).trained
     with monkeypatch.context() as patch:
         stop_at(5, patch)
         with pytest.raises(Exception, match="Killed"):
@@ -54,56 +91,65 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert [line["step"] for line in whole.history] == [2, 4, 6, 7]
 
 
-def test_the_history_has_the_total_loss_and_its_parts(few: Mnist, tmp_path: Path) -> None:
-    lines = train(CAPSNET, few, tmp_path / "capsnet").history
+def test_the_history_has_the_total_loss_and_its_parts(capsnet: Whole, baseline: Whole) -> None:
+    lines = capsnet.trained.history
     changes = {f"logit_change_{number}" for number in range(1, 6)}
     parts = {"classification_loss", "reconstruction_loss"}
     assert set(lines[0]) == {"step", "learning_rate", "loss", "right"} | parts | changes
     for line in lines:
         assert line["loss"] == pytest.approx(line["classification_loss"] + line["reconstruction_loss"], rel=1e-5)
-    assert set(train(BASELINE, few, tmp_path / "baseline").history[0]) == {"step", "learning_rate", "loss", "right"}
+    assert set(baseline.trained.history[0]) == {"step", "learning_rate", "loss", "right"}
 
 
-def test_the_rate_is_the_released_schedule(few: Mnist, tmp_path: Path) -> None:
-    lines = train(CAPSNET, few, tmp_path).history
+def test_the_rate_is_the_released_schedule(capsnet: Whole) -> None:
+    lines = capsnet.trained.history
     assert [line["learning_rate"] for line in lines] == pytest.approx([0.001 * 0.96 ** (s / 5) for s in (2, 4, 6, 7)])
     assert float(loop.Decay(0.001, 2000, 0.96)(1_000_000)) == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize("change", [{"routing": 1}, {"recipe": "paper"}, {"learning_rate": 0.002}, {"steps": 9}])
-def test_a_backup_of_other_settings_is_set_aside(few: Mnist, tmp_path: Path, change: dict[str, Any]) -> None:
-    train(CAPSNET, few, tmp_path)
-    other = train(dataclasses.replace(CAPSNET, **change), few, tmp_path)
-    assert other.resumed_at == 0
-    assert train(CAPSNET, few, tmp_path).resumed_at == 7  # and the first is still there
+def test_a_backup_of_other_settings_is_set_aside(
+    capsnet: Whole, few: Mnist, tmp_path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = capsnet.backups(tmp_path / "state")
+    assert goes_on_after(dataclasses.replace(CAPSNET, **change), few, state) == 0
+    assert "1 backup(s) of other settings, data or code are set aside, not resumed" in caplog.text
+    assert goes_on_after(CAPSNET, few, state) == 7  # the first is still there
 
 
-def test_a_backup_of_another_seed_or_other_data_is_set_aside(few: Mnist, tmp_path: Path) -> None:
-    train(CAPSNET, few, tmp_path)
-    assert train(CAPSNET, few, tmp_path, seed=1).resumed_at == 0
+def test_a_backup_of_another_seed_or_other_data_is_set_aside(capsnet: Whole, few: Mnist, tmp_path: Path) -> None:
+    state = capsnet.backups(tmp_path / "state")
+    assert goes_on_after(CAPSNET, few, state, seed=1) == 0
     few.sha256 = "of others"
-    assert train(CAPSNET, few, tmp_path).resumed_at == 0
+    assert goes_on_after(CAPSNET, few, state) == 0
 
 
-def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(few: Mnist, tmp_path: Path) -> None:
-    trained = train(CAPSNET, few, tmp_path)
-    assert [path.name for path in sorted(tmp_path.rglob("*.npz"))] == ["00000006.npz", "00000007.npz"]
-    trained.backups.clear()
-    assert not list(tmp_path.rglob("*.npz"))
+def test_backups_of_several_trainings_lie_side_by_side(capsnet: Whole, few: Mnist, tmp_path: Path) -> None:
+    state = capsnet.backups(tmp_path / "state")
+    other = dataclasses.replace(CAPSNET, learning_rate=0.002)
+    assert train(other, few, state).resumed_at == 0
+    assert [goes_on_after(run, few, state) for run in (CAPSNET, other)] == [7, 7]
+
+
+def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(capsnet: Whole, few: Mnist, tmp_path: Path) -> None:
+    assert [path.name for path in sorted(capsnet.folder.rglob("*.npz"))] == ["00000006.npz", "00000007.npz"]
+    state = capsnet.backups(tmp_path / "state")
+    train(CAPSNET, few, state).backups.clear()
+    assert not list(state.rglob("*.npz"))
 
 
 def test_a_damaged_newest_backup_gives_way_to_the_one_before(
-    few: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    capsnet: Whole, few: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = train(CAPSNET, few, tmp_path)
-    newest = max(tmp_path.rglob("*.npz"))
+    state = capsnet.backups(tmp_path / "state")
+    newest = max(state.rglob("*.npz"))
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(bytes(content))
-    again = train(CAPSNET, few, tmp_path)
+    again = train(CAPSNET, few, state)
     assert again.resumed_at == 6
     assert "00000007.npz: this backup cannot be read" in caplog.text
-    assert weights_sha256(again.model) == weights_sha256(whole.model)
+    assert weights_sha256(again.model) == weights_sha256(capsnet.trained.model)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_backup(
@@ -129,8 +175,8 @@ def test_a_second_training_says_who_holds_the_first(few: Mnist, tmp_path: Path) 
         train(CAPSNET, few, tmp_path)
 
 
-def test_weights_are_the_same_bytes_on_rerun_and_come_back_exactly(few: Mnist, tmp_path: Path) -> None:
-    trained = train(CAPSNET, few, tmp_path / "state")
+def test_weights_are_the_same_bytes_on_rerun_and_come_back_exactly(capsnet: Whole, few: Mnist, tmp_path: Path) -> None:
+    trained = capsnet.trained
     for name in ("one", "other"):
         save_weights(trained.model, tmp_path / f"{name}.weights.h5")
     assert (tmp_path / "one.weights.h5").read_bytes() == (tmp_path / "other.weights.h5").read_bytes()
@@ -243,10 +289,9 @@ def test_an_ensemble_is_one_network_whose_scores_are_the_sum(few: Mnist, tmp_pat
 
 
 def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
-    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsnet: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of an interval, too; the weights are those of an uninterrupted training."""
-    whole = train(CAPSNET, few, tmp_path / "whole")
     with monkeypatch.context() as patch:
         asked = loop.Stream.batch
 
@@ -263,7 +308,7 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
         assert signal.getsignal(signal.SIGTERM) == before
     again = train(CAPSNET, few, tmp_path / "state")
     assert again.resumed_at > 0
-    assert weights_sha256(again.model) == weights_sha256(whole.model)
+    assert weights_sha256(again.model) == weights_sha256(capsnet.trained.model)
     assert [line["step"] for line in again.history] == [2, 4, 6, 7]
 
 
@@ -283,11 +328,13 @@ def test_a_training_that_stays_at_chance_is_given_up() -> None:
 
 
 def test_auto_is_told_by_the_provenance_and_by_the_backups(
-    few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsnet: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A training in float32 resumes where it is that, too; in the other precision it is another training."""
     run = dataclasses.replace(CAPSNET, precision="auto")
-    for fast, expected in ((True, "mixed_bfloat16"), (False, "float32")):
+    state = capsnet.backups(tmp_path / "state")
+    for fast, expected, resumed_at in ((True, "mixed_bfloat16", 0), (False, "float32", 7)):
         monkeypatch.setattr(devices, "has_bfloat16", lambda fast=fast: fast)
         assert models.build(run, few.image_shape).get_layer("conv1").dtype_policy.name == expected
         assert provenance.facts(run, few, len(few))["settings"]["precision"] == expected
-        assert train(run, few, tmp_path).resumed_at == 0  # a backup in the other precision is none of this training
+        assert goes_on_after(run, few, state) == resumed_at
