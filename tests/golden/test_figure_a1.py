@@ -1,7 +1,7 @@
 """Figure A.1 of the published full-width weights, on the first 400 training images (tests/data has them).
 
-The paper's numbers, 0.007 at the second pass and 1e-5 at the fifth, are no change of logits that accumulate: that grows.
-Only where the agreement replaces the logits their change falls by orders of magnitude.
+The paper's numbers, 0.007 at the second pass and 1e-5 at the fifth, are no change of logits that accumulate, which
+grows. Only where the agreement replaces the logits their change falls by orders of magnitude.
 """
 
 import dataclasses
@@ -37,11 +37,11 @@ def measured() -> pandas.DataFrame:
 
 
 @pytest.mark.slow
-def test_the_three_quantities_are_the_known_ones_to_two_digits(measured: pandas.DataFrame) -> None:
+def test_the_three_quantities_are_the_known_ones_within_5_percent(measured: pandas.DataFrame) -> None:
     known = {"logits_accumulated": ACCUMULATED, "couplings": COUPLINGS, "logits_replaced": REPLACED}
     assert list(measured.columns) == ["pass", *known]
     for name, expected in known.items():
-        assert [f"{value:.1e}" for value in measured[name]] == [f"{value:.1e}" for value in expected], name
+        assert np.allclose(measured[name], expected, rtol=0.05), name
 
 
 @pytest.mark.slow

@@ -96,15 +96,6 @@ def goes_on_from(moment: Moment, first: int) -> range:
     return range(least, most + 1, INTERVAL)
 
 
-def test_the_moments_are_as_they_should_be() -> None:
-    drawn = moments()[:KILLS]
-    assert sum(moment.step > INTERVAL for moment in drawn) >= 15
-    assert sum(moment.kind in WITHIN for moment in drawn) >= 3
-    assert {moment.kind for moment in drawn} == {moment.kind for moment in KINDS}
-    ends = {step for step in range(STEPS) if (step + 1) * BATCH // IMAGES > step * BATCH // IMAGES}
-    assert any(moment.step in ends and moment.kind == "step" for moment in drawn)  # where a pass over the data ends
-
-
 class Starter:
     """The process that starts trainings."""
 

@@ -56,10 +56,6 @@ def test_validation_is_the_first_training_images(folder: Path) -> None:
     assert (rest.labels.tolist(), rest.name) == ([3, 4, 5, 6], "cifar10-train-validation")
 
 
-def test_published_counts() -> None:
-    assert (cifar10.COUNTS, cifar10.VALIDATION) == ({"train": 50_000, "test": 10_000}, 10_000)
-
-
 def test_record_is_a_label_then_the_red_green_and_blue_rows(tmp_path: Path) -> None:
     record = np.zeros(3073, np.uint8)
     record[0] = 7

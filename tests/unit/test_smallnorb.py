@@ -59,10 +59,6 @@ def test_splits_are_read_halved_and_with_both_eyes_last(folder: Path) -> None:
     assert smallnorb.load(folder, "test", examples=2).labels.tolist() == [0, 1]
 
 
-def test_published_counts() -> None:
-    assert smallnorb.COUNTS == {"train": 24_300, "test": 24_300}
-
-
 def test_halved_keeps_every_second_pixel() -> None:
     images = np.arange(32, dtype=np.uint8).reshape(1, 4, 4, 2)
     halves = smallnorb.halved(images)

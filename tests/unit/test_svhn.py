@@ -47,10 +47,6 @@ def test_splits_are_read_with_ten_as_the_digit_zero(tmp_path: Path, monkeypatch:
     assert svhn.load(tmp_path, "test", examples=1).labels.tolist() == [0]
 
 
-def test_published_counts() -> None:
-    assert svhn.COUNTS == {"train": 73_257, "test": 26_032}
-
-
 def test_batch_is_in_zero_to_one_and_training_sees_the_same(tmp_path: Path) -> None:
     data = svhn.Svhn(*svhn.read_matlab(write(tmp_path / "some.mat"), 4), name="some", sha256="x")
     batch = data.batch(np.array([3, 1]))
