@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from capsrepro.ablations.cases import CASES, Ablation, Side
 from capsrepro.core import files, paths
 from capsrepro.core.errors import Error
-from capsrepro.core.params import Params, RunConfig
+from capsrepro.core.params import Params, RunConfig, same_settings
 
 FOLDER = Path("studies", "ablations")  # in the folder of a scale; holds the counts of each training, and table.csv
 STEPS = 300_000  # of a training by the released code; shorter trainings scale a side's `decay_steps` down in proportion
@@ -132,8 +132,9 @@ def kept(training: Training, folder: Path, seed: int) -> Kept | None:
             raise ValueError("impossible counts")
     except (Error, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise Error(f"{path}: damaged ({fault!r}); delete it and it is trained again") from fault
-    outdated = content.get("settings") != training.settings.as_json() or not training.tests.keys() <= counts.keys()
-    return None if outdated else Kept(path, counts, content)
+    trained = content.get("settings")
+    current = isinstance(trained, dict) and same_settings(trained, training.settings.as_json())
+    return Kept(path, counts, content) if current and training.tests.keys() <= counts.keys() else None
 
 
 def found(known: Params, folder: Path, scale: str) -> dict[str, dict[int, Kept]]:

@@ -118,6 +118,18 @@ class Params:
         return dataclasses.replace(config, **_known(overrides, run, "run", f"scale_settings.{scale}"))
 
 
+def same_settings(trained: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run was trained with the settings of `now`, both as JSON holds them.
+
+    A setting that was added after the training counts as its default, which keeps the earlier behaviour. A precision of
+    `auto` matches any, since the device decides it.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    known = {name: json.loads(json.dumps(trained.get(name, defaults.get(name)))) for name in now}
+    different = [name for name, value in now.items() if known[name] != value and (name, value) != ("precision", "auto")]
+    return trained.keys() <= now.keys() and not different
+
+
 def read(path: Path = Path("params.yaml")) -> Params:
     """Reads and checks a parameter file.
 

@@ -1,10 +1,9 @@
 """How a run deviates from the paper's: what makes it another run, and what is said beside its verdict."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from capsrepro.core.params import RunConfig
+from capsrepro.core.params import same_settings
 from capsrepro.evidence.paper import DATA, Row
 from capsrepro.evidence.results import Result
 
@@ -12,7 +11,6 @@ WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a 
 HELD_OUT = 10_000  # training images that `validate` tests on
 SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # so many random test examples count as the whole of them
 UNPLANNED = "unplanned"
-_ABSENT = object()
 
 
 def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
@@ -23,18 +21,11 @@ def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
     """
     if settings is None:
         return True
-    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
-    trained = {name: result.settings.get(name, defaults.get(name, _ABSENT)) for name in settings}
     evaluated = {name: getattr(result, name) for name in ("recipe", "routing", "reconstruction", "steps")}
     if settings.get("stop_pct") is not None and result.steps <= settings.get("steps", result.steps):
         del evaluated["steps"]
-    return (
-        any(
-            _plain(trained[name]) != value for name, value in settings.items() if (name, value) != ("precision", "auto")
-        )
-        or not result.settings.keys() <= settings.keys()
-        or any(settings.get(name, value) != value for name, value in evaluated.items())
-    )
+    changed = any(settings.get(name, value) != value for name, value in evaluated.items())
+    return changed or not same_settings(result.settings, settings)
 
 
 def is_narrow(row: Row | None, result: Result, paper_settings: Mapping[str, Any] | None) -> bool:
@@ -129,8 +120,3 @@ def _short(precision: str) -> str:
 def _title(result: Result) -> str:
     data = str(result.settings.get("data"))
     return DATA[data].title if data in DATA else data
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON represents it: tuples as lists."""
-    return list(value) if isinstance(value, tuple) else value

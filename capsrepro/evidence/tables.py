@@ -16,7 +16,8 @@ from capsrepro.evidence.results import Metrics, Result
 SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
 UNITS = (
     "Test error in %; affNIST: accuracy in %. One seed: (wrong/examples) and Wilson's interval; several: mean ± "
-    "standard deviation (seeds) and Student's interval. affNIST, 32 images of a digit: a bootstrap over digits."
+    "standard deviation (seeds) and Student's interval. affNIST, 32 images of a digit: a bootstrap over digits, or, "
+    "where the answers were not kept, Wilson's interval 2.5 times as wide, since that takes no notice of it."
 )
 WORDS = (
     "*reproduced*: the 95 % interval lies within the paper's value ± the margin in paper.csv; *better*, *missed*: all "

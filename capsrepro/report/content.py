@@ -55,7 +55,8 @@ def _runs(found: Sequence[RunRecord]) -> Section:
     lines = [_run(record) for record in found]
     text = (
         "Each run and seed, with Wilson's interval; seconds and images/s are of the training. Where affNIST's accuracy "
-        "is in the table above, this is 100 less it. A `+` after a commit: tracked files differed from it."
+        "is in the table above, this is 100 less it, with an interval that is too narrow, as 32 images share a digit. "
+        "A `+` after a commit: tracked files differed from it."
     )
     return Section("runs", "Runs", (text,) if lines else ("No run at this scale yet.",), aligned(columns, lines))
 
@@ -170,7 +171,8 @@ def _traces(found: Sequence[RunRecord]) -> Section:
     ]
     text = (
         "A line of the verdicts is made of the metrics of its run, one file a seed; the paper's numbers and margins "
-        "are those of `results/paper.csv`, the claims those of `results/claims.csv`. Settings, commit and machine stand in the provenance."
+        "are those of `results/paper.csv`, the claims those of `results/claims.csv`. Settings, commit and machine are "
+        "in the provenance."
     )
     return Section("traces", "Where each number comes from", (text,), aligned(("run", "seed", *kinds, "commit"), lines))
 

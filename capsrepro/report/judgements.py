@@ -44,7 +44,5 @@ def number_sections(table: pd.DataFrame, results: Sequence[Result]) -> list[Sect
     return sections
 
 
-def _table(
-    columns: Sequence[str], lines: Sequence[Sequence[str]], alignment: Sequence[str], badges: str = ""
-) -> Table:
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], alignment: Sequence[str], badges: str = "") -> Table:
     return Table(columns, [[Cell(text) for text in line] for line in lines], alignment, badges=badges)

@@ -1,7 +1,7 @@
 """Renders the report as Markdown for code hosts: pipe tables, figures as relative links."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import tabulate
@@ -17,7 +17,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def render(report: Report) -> str:
     """Renders the whole file; the table of verdicts has the same cells as table.md."""
     summary = " ".join(
-        f"Of the paper's {sum(counts.values())} {what}: {', '.join(f'{count} {word}' for word, count in counts.items())}."
+        f"Of the paper's {sum(counts.values())} {what}: {_counted(counts)}."
         for what, counts in (("claims", report.claims), ("numbers", report.verdicts))
         if counts
     )
@@ -26,6 +26,10 @@ def render(report: Report) -> str:
     for section in report.sections:
         blocks += _section(section)
     return "\n\n".join(blocks) + "\n"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counts.items())
 
 
 def escaped(text: str) -> str:

@@ -3,6 +3,7 @@
 Each results/SCALE/weights/RUN-seedN.weights.h5 has beside it the recount of `experiments.publish`.
 """
 
+import argparse
 import functools
 import hashlib
 import json
@@ -81,7 +82,8 @@ def test_restored_weights_are_those_that_dvc_lock_knows(
     monkeypatch.chdir(tmp_path)
     place.published.parent.mkdir(parents=True)
     place.published.symlink_to(path)
-    publish.restore(restored(path), place)
+    arguments = argparse.Namespace(run=place.run, scale=place.scale)
+    publish.restore(arguments, params.read(ROOT / "params.yaml"), place)
     stages = yaml.load((ROOT / "dvc.lock").read_text(), yaml.CSafeLoader)["stages"].values()
     known = [out["md5"] for stage in stages for out in stage.get("outs", []) if out["path"] == str(place.weights)]
     assert known == [hashlib.md5(place.weights.read_bytes(), usedforsecurity=False).hexdigest()]

@@ -22,7 +22,6 @@ def ready(clone: Callable[[], Clone]) -> Clone:
     """A clone in which all is there that trainings read."""
     made = clone()
     made.repro("build")
-    made.call("git", "commit", "-qam", "built")
     return made
 
 

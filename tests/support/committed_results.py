@@ -12,7 +12,7 @@ from tests.support import ROOT
 GOLDEN = ROOT / "tests" / "golden" / "data" / "results.csv"
 EXACT = [
     "run", "seed", "scale", "recipe", "routing", "reconstruction", "examples", "parameters", "steps", "precision",
-    "train_examples",
+    "counted_in", "train_examples",
 ]  # fmt: skip
 COUNTED = ["wrong"]
 

@@ -65,8 +65,6 @@ HOSTILE = {
     "laughs": "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) or 'x'}]\n" for n in range(12)).replace(
         "*a-1", "x"
     ),
-    "merges": "a0: &a0 {x: 1}\n"
-    + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9)),
     "itself": "runs: &a [*a]\n",
     "itself as a key": "&a {? *a : 1}\n",
     "merged with itself": "runs: &a {<<: *a}\n",

@@ -52,6 +52,13 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("routing: 3", "routing: 0", "runs.caps.routing: expected at least 1, received 0"),
         ("routing: 3", "routing: true", "runs.caps.routing: expected a whole number, received True"),
         ("routing: 3, ", "", "a capsnet needs a number of iterations"),
+        ("routing: 3", "routing: 3, routing_update: add", "expected one of accumulate, replace, received 'add'"),
+        (
+            "model: capsnet, routing: 3, reconstruction: true",
+            "model: mnist_baseline, routing_update: replace",
+            "runs.caps.routing_update: a baseline has no routing, received replace; remove it",
+        ),
+        ("steps: 5", "steps: 5, routing_update: replace", "scale_settings.quick.caps.routing_update: unknown key"),
         ("model: capsnet", "model: capsule", "expected one of capsnet, mnist_baseline, multimnist_baseline"),
         ("model: capsnet, ", "", "runs.caps.model: missing"),
         (

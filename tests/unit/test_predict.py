@@ -19,11 +19,10 @@ from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.data import pictures
 from capsrepro.data.batches import unit
-from capsrepro.data.mnist import Mnist
 from capsrepro.network import models
 from capsrepro.network.weights import save_weights
-from capsrepro.training.loop import train
 from experiments import predict
+from tests.support import trained_golden
 from tests.support.bad_input import REFUSED, answer, damaged, often, put
 from tests.support.commands import run_module
 from tests.support.digits import PACKED, Digits, idx, philox
@@ -32,9 +31,7 @@ pytestmark = pytest.mark.usefixtures("counted")
 
 RUN = "mnist-capsnet-r3-recon"
 WHERE = paths.RunPaths("quick", RUN, 0)
-WIDTHS = {"conv_channels": (8,), "primary_types": 4, "dense_units": (16, 16)}
-NET = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, batch_size=50, steps=100, **WIDTHS)
-SCALE = {"conv_channels": [8], "primary_types": 4, "dense_units": [16, 16]}
+SCALE = {"conv_channels": [32], "primary_types": 8, "dense_units": [64, 128]}  # of the small net
 ENTRY = {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True}
 PARAMS = {
     "scales": ["quick"],
@@ -50,10 +47,9 @@ PARAMS = {
 
 
 @pytest.fixture(scope="module")
-def net(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
-    """A small net, trained for moments."""
-    data = Mnist(digits[0][2000:7000], digits[1][2000:7000], name="some", sha256="", shift=1)
-    return train(NET, data, 0, state=tmp_path_factory.mktemp("state"), verbose=0).model
+def net() -> keras.Model:
+    """The small trained net of the goldens."""
+    return trained_golden.restored()
 
 
 @pytest.fixture
@@ -332,7 +328,7 @@ def test_the_best_trained_scale_comes_first(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_run_without_decoder_draws_nothing(digits: Digits, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plain = RunConfig("mnist", "capsnet", routing=3, **WIDTHS)
+    plain = RunConfig("mnist", "capsnet", routing=3, conv_channels=(32,), primary_types=8)
     save_weights(models.build(plain, (28, 28, 1)), paths.RunPaths("quick", "plain", 0).weights)
     on_paper(Path("good.png"), digits[0][0])
     command("good.png", run="plain")

@@ -13,7 +13,8 @@ from capsrepro import report
 from capsrepro.ablations import cases, trainings
 from capsrepro.core import params
 from capsrepro.core.errors import Error
-from capsrepro.evidence import comparison, tables
+from capsrepro.evidence import claim_results, claim_tables, claims, comparison, tables
+from capsrepro.evidence import scale as scales
 from capsrepro.report import content, markdown
 from tests.support import ROOT, result_files
 from tests.support.archives import png
@@ -50,7 +51,8 @@ def made(folder):
     """A results folder with a run of each kind, one of others', and some figures; and its parameters."""
     results = folder / "results"
     (results / "quick" / "figures").mkdir(parents=True)
-    (results / "paper.csv").write_bytes((ROOT / "results" / "paper.csv").read_bytes())
+    for name in ("paper.csv", "claims.csv"):
+        (results / name).write_bytes((ROOT / "results" / name).read_bytes())
     entries = {scale: {run: {"steps": steps} for run in RUNS} for scale, steps in (("quick", 820), ("paper", 3000))}
     entries["released"] = {CAPSNET: {"steps": 3000}}
     entries["quick"][MOVED]["stop_pct"] = 97.0
@@ -135,15 +137,59 @@ def test_both_must_show_the_same_tables(written):
     assert [bool(table) for table in on_page.values()] == [title != "Figures" for title in on_page]
 
 
-def test_the_first_table_must_be_the_one_of_table_md(written):
+def table_in(text, column):
+    """The block of a Markdown text that is a table with this first column."""
+    (body,) = [block.strip() for block in text.split("\n\n") if block.startswith(f"| {column} ")]
+    return body
+
+
+def test_the_table_of_verdicts_must_be_the_one_of_table_md(written):
     folder, known = written
     table, _ = comparison.load_comparison(known, folder.parent, "quick")
-    body = tables.markdown(table, "quick").split("\n\n")[-1].strip()
+    body = table_in(tables.markdown(table, "quick"), "method")
     text = (folder / "report.md").read_text()
     assert body in text
-    assert text.index(body) < text.index("## Runs")
+    assert text.index("## Claims") < text.index(body) < text.index("## Runs")
     assert body.count("released checkpoint") == 1
     assert "Of the paper's 13 numbers: 4 quick, 9 not run." in text
+
+
+def test_the_claims_must_lead_and_be_those_of_claims_md(written):
+    folder, known = written
+    known_claims = claims.read(folder.parent / "claims.csv")
+    judged = claim_results.judge_all(scales.load(known, folder.parent, "quick"), known_claims)
+    text = (folder / "report.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE)[:3] == ["Claims", "How the claims were measured", "Verdicts"]
+    for shown in both(folder):
+        lines = {line[0]: line for line in shown["Claims"][1:]}
+        assert list(lines) == list(known_claims)
+        assert list(lines.values()) == claim_tables.display(judged)
+        assert lines["baseline-mnist"][4:6] == ["-1.35", "-1.80 to -0.91"]  # 199 and 334 of 10,000, Newcombe
+        assert lines["baseline-mnist"][6].startswith("holds (quick, unpaired, ")
+        assert lines["segments"][6] == "pictures"
+        how = {line[0]: line for line in shown["How the claims were measured"][1:]}
+        assert how["baseline-mnist"][1:4] == [f"{CAPSNET} less {BASELINE}", "1", "10000"]
+    counts = "Of the paper's 14 claims: 11 not run, 1 holds, 2 pictures."
+    assert counts in text
+    words = re.sub(r"\s+", " ", "".join(Page((folder / "report.html").read_text()).words))
+    assert "Of the paper's 14 claims: 11 not run 1 holds 2 pictures" in words
+
+
+def test_a_folder_without_claims_must_have_a_report_without_them(written):
+    folder, known = written
+    (folder.parent / "claims.csv").unlink()
+    text = report.write(known, folder.parent, "quick")[0].read_text()
+    assert "claims:" not in text
+    assert "## Claims" not in text
+
+
+def test_the_power_of_the_verdicts_must_be_shown(written):
+    folder, known = written
+    path = folder / "metrics" / f"{BASELINE}-seed0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"parameters": 35_445_522}))
+    report.write(known, folder.parent, "quick")
+    for shown in both(folder):
+        assert shown["What the verdicts could have been"][1:] == [[BASELINE, "1", "no count", "0.00", "8"]]
 
 
 def test_every_number_of_a_run_must_be_that_of_its_files(written):
@@ -265,9 +311,9 @@ def test_an_ablation_must_show_both_sides_and_the_file_of_each_training(written)
         path.write_text(json.dumps({"tests": tests, "settings": settings, **origin}))
     text = report.write(known, folder.parent, "quick")[0].read_text()
     for shown in both(folder):
-        lines = shown["Where paper and released code disagree"]
+        lines = shown["Ablations: paper against released code"]
         lines = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
-        assert list(lines) == [each.what for each in cases.DISAGREEMENTS]
+        assert list(lines) == [each.what for each in cases.CASES]
         assert lines[row.what]["seeds"] == "2"
         assert lines[row.what]["paper: error %"] == "1.60 ± 0.14"
         assert lines[row.what]["released: error %"] == "2.20 ± 0.28"

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from capsrepro.core import files
 from capsrepro.core.errors import Error, Stopped
 from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.network import devices, evaluation, models
+from capsrepro.network import devices, evaluation, models, routing
 from capsrepro.network.weights import load_weights, save_weights, weights_sha256
 from capsrepro.training import callback, loop, provenance
 from tests.support.digits import Digits, few_of
@@ -101,13 +102,29 @@ def test_the_history_has_the_total_loss_and_its_parts(capsnet: Whole, baseline: 
     assert set(baseline.trained.history[0]) == {"step", "learning_rate", "loss", "right"}
 
 
+def test_the_history_has_the_changes_of_the_update_that_the_run_routes_with(few: Mnist, tmp_path: Path) -> None:
+    trained = train(dataclasses.replace(CAPSNET, routing_update="replace"), few, tmp_path)
+    digit = trained.model.get_layer("digit_capsules")
+    below = keras.Model(trained.model.input["image"], digit.input)(few.batch(np.arange(32)).images)
+    replaced, summed = (
+        np.array(routing.logit_changes(digit.votes(below), digit.bias, 5, update=update))
+        for update in ("replace", "accumulate")
+    )
+    seen = [trained.history[-1][f"logit_change_{number}"] for number in range(1, 6)]
+    assert np.allclose(seen, replaced, rtol=1e-4)
+    assert not np.allclose(seen, summed, rtol=1e-2)
+
+
 def test_the_rate_is_the_released_schedule(capsnet: Whole) -> None:
     lines = capsnet.trained.history
     assert [line["learning_rate"] for line in lines] == pytest.approx([0.001 * 0.96 ** (s / 5) for s in (2, 4, 6, 7)])
     assert float(loop.Decay(0.001, 2000, 0.96)(1_000_000)) == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize("change", [{"routing": 1}, {"recipe": "paper"}, {"learning_rate": 0.002}, {"steps": 9}])
+@pytest.mark.parametrize(
+    "change",
+    [{"routing": 1}, {"routing_update": "replace"}, {"recipe": "paper"}, {"learning_rate": 0.002}, {"steps": 9}],
+)
 def test_a_backup_of_other_settings_is_set_aside(
     capsnet: Whole, few: Mnist, tmp_path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
