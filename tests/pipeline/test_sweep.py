@@ -35,7 +35,7 @@ def sweep(project: Clone, *words: str, check: bool = True) -> str:
 
 
 def to_train(project: Clone) -> list[str]:
-    return [stage for stage in project.repro("--dry") if stage.startswith("train@")]
+    return [stage for stage in project.repro("--dry", "train") if stage.startswith("train@")]
 
 
 @needs_ray
