@@ -1,1 +1,1 @@
-"""Figures: samples of the data, the paper's figures, the confusion matrix, and a gallery of wrong digits."""
+"""Figures: samples of the data, the paper's figures and the confusion matrix."""
