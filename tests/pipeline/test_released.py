@@ -167,8 +167,9 @@ def refused(command: Callable[..., str], run: str) -> str:
 
 
 def rows(command: Callable[..., str]) -> list[str]:
-    """The lines of the table of a scale for the published checkpoints."""
-    return [line for line in command("table", "--scale", "quick").splitlines() if "released checkpoint" in line]
+    """The rows of the published checkpoints in the comparison, the first table; the one of power names them too."""
+    comparison, _, _ = command("table", "--scale", "quick").partition("Power: ")
+    return [line for line in comparison.splitlines() if "released checkpoint" in line]
 
 
 def verdict(row: str) -> str:
