@@ -7,19 +7,30 @@ from pathlib import Path
 from experiments import run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
-OF_RUN = {"3": "figure3", "4": "figure4", "a1": "figure-a1", "a2": "figure-a2", "confusion": "confusion"}
+OF_RUN = {
+    "3": "figure3",
+    "4": "figure4",
+    "a1": "figure-a1",
+    "a2": "figure-a2",
+    "confusion": "confusion",
+    "mistakes": "mistakes",
+}
 FILES = OF_RUN | {"5": "figure5", "confusion-multimnist": "confusion-multimnist"}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Draws all requested figures before writing any, and writes the numbers of Figure A.1 beside it."""
+    """Draws all requested figures before writing any, and writes the numbers of Figures 5 and A.1 beside them."""
     from capsrepro.core import files, paths
-    from capsrepro.figures import charts, drawing, reconstructions, trained
+    from capsrepro.figures import charts, drawing, mistakes, reconstructions, segmentation, trained
 
     name, data = arguments.run, arguments.data
     once, run, both = (paths.RunPaths(arguments.scale, row, arguments.seed) for row in (ONCE, name, PAIRS))
     network = functools.cache(functools.partial(trained.restored, data=data))
     changes = functools.cache(lambda: trained.measured(network(run), run, data))
+    errors = functools.cache(
+        lambda: segmentation.measure(network(both).model, network(both).dataset, network(both).given)
+    )
+    numbers = {"5": errors, "a1": changes}
     losses = (charts.RATE, charts.LOSS)
     draw = {
         "3": lambda: reconstructions.figure3(network(run).model, network(run).dataset, network(run).given),
@@ -27,7 +38,10 @@ def main(arguments: argparse.Namespace) -> None:
         "a1": lambda: charts.figure_a1(trained.history(run, *charts.CHANGES)[1], changes(), network(run).title),
         "a2": lambda: charts.figure_a2([trained.history(once, *losses), trained.history(run, *losses)], "MNIST"),
         "confusion": lambda: charts.confusion(network(run).given, network(run).title),
-        "5": lambda: reconstructions.figure5(network(both).model, network(both).dataset, network(both).given),
+        "mistakes": lambda: mistakes.mistakes(network(run).dataset, network(run).given, network(run).title),
+        "5": lambda: reconstructions.figure5(
+            network(both).model, network(both).dataset, network(both).given, segmentation.summary(errors())
+        ),
         "confusion-multimnist": lambda: charts.confusion(network(both).given, network(both).title),
     }
     wanted = arguments.only or (FILES if name == THRICE else OF_RUN)
@@ -36,8 +50,8 @@ def main(arguments: argparse.Namespace) -> None:
         stem = f"{FILES[figure]}-{name}" if name != THRICE and figure in OF_RUN else FILES[figure]
         path = Path("results", arguments.scale, "figures", f"{stem}.png")
         drawing.save(page, path, path.with_suffix(".pdf"))
-        if figure == "a1":
-            files.write_text(path.with_suffix(".csv"), changes().to_csv(index=False, float_format="%.4g"))
+        if figure in numbers:
+            files.write_text(path.with_suffix(".csv"), numbers[figure]().to_csv(index=False, float_format="%.4g"))
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB, and as PDF", flush=True)
 
 

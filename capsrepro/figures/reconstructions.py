@@ -87,7 +87,7 @@ def figure4(model: keras.Model, dataset: Dataset) -> Figure:
     return figure
 
 
-def figure5(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
+def figure5(model: keras.Model, dataset: Dataset, given: Answers, remark: str) -> Figure:
     """Draws pairs of digits above their two reconstructions, each in its colour.
 
     There are three bands: correctly classified pairs, mistakes, and reconstructions forced from an absent digit.
@@ -96,6 +96,7 @@ def figure5(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
         model: a CapsNet with a decoder for two digits.
         dataset: the test split, two digits per image.
         given: the model's predictions on it.
+        remark: the last sentence of the note: the errors over all pairs, see `segmentation.summary`.
     """
     right, wrong = (np.flatnonzero(given.right == kind) for kind in (True, False))
     failed, forced = (np.repeat(numbers[: _PAIRS // 2], 2) for numbers in (wrong, right))
@@ -116,7 +117,7 @@ def figure5(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
         "Each column: a test pair, the digits that are in it, what is drawn. L: the labels. R: the digits that the "
         "decoder was asked for, the first drawn in orange, the second in blue; where both are, it is white. P: these "
         "are the prediction. *: one or both are neither label nor prediction, but the best scored of the others. "
-        f"{_score(given)}"
+        f"{_score(given)} {remark}"
     )
     return sheet("Figure 5: reconstructions of MultiMNIST test pairs", note, rows, columns=_PAIRS)
 

@@ -32,6 +32,10 @@ KNOWN: Mapping[str, tuple[str, str]] = {
         "The loss over training with 1 and with 3 iterations. The paper's figure is of CIFAR-10; the title in the "
         "picture says what this one is of.",
     ),
+    "mistakes": (
+        "Misclassified digits",
+        "Every misclassified test digit of MNIST, with its number, label, prediction and the lengths of both capsules.",
+    ),
     "confusion": ("Confusion matrix", "Which class was taken for which, on the test set."),
 }
 SAMPLES = "data"

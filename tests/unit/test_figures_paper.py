@@ -22,7 +22,7 @@ from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 from capsrepro.data.mnist import Mnist
 from capsrepro.data.multimnist import MultiMnist
-from capsrepro.figures import charts, confusion, drawing, reconstructions, routing_changes
+from capsrepro.figures import charts, confusion, drawing, mistakes, reconstructions, routing_changes, segmentation
 from capsrepro.network import evaluation, models, routing
 from capsrepro.network.evaluation import Answers
 from capsrepro.network.weights import Origin, save_weights
@@ -231,7 +231,7 @@ def test_figure5_shows_right_pairs_mistakes_and_forced_ones(double: keras.Model,
     labels = pairs.batch(np.arange(40)).labels
     others = [int(np.setdiff1d(np.arange(10), labels[number])[0]) for number in (2, 5, 6, 30, 31)]
     given = answered(pairs, [2, 5, 6, 30, 31], others)
-    figure = reconstructions.figure5(double, pairs, given)
+    figure = reconstructions.figure5(double, pairs, given, "Errors.")
     numbers = [0, 1, 3, 4, 7, 8, 9, 10, 2, 2, 5, 5, 6, 6, 30, 30, 0, 0, 1, 1, 3, 3, 4, 4]
     titles = [text for text in texts(figure) if text.startswith(("R:(", "R:P", "R:*", "L:("))]
     shown = iter(drawn(figure))
@@ -260,9 +260,54 @@ def test_figure5_shows_right_pairs_mistakes_and_forced_ones(double: keras.Model,
 
 
 def test_figure5_of_a_network_that_makes_no_mistake_has_no_mistakes(double: keras.Model, pairs: MultiMnist) -> None:
-    figure = reconstructions.figure5(double, pairs, answered(pairs, [], []))
+    figure = reconstructions.figure5(double, pairs, answered(pairs, [], []), "Errors.")
     assert len(figure.axes) == 2 * 3 * 8
     assert not [text for text in texts(figure) if "mistakes" in text]
+
+
+def test_segmentation_compares_drawings_with_both_digits_and_absent_ones_with_nothing(
+    double: keras.Model, pairs: MultiMnist
+) -> None:
+    given = answered(pairs, [2], [0])
+    measured = segmentation.measure(double, pairs, given, batch_size=7)
+    batch, expected = pairs.batch(np.arange(40)), []
+    digits = batch.targets[..., 0]
+    for asked, against in (
+        (batch.labels, digits),
+        (batch.labels, digits[:, [1, 0]]),
+        (None, digits),
+        (reconstructions.absent(given, np.arange(40).repeat(2)).reshape(40, 2, 2)[:, 1], 0 * digits),
+    ):
+        drawn = 0 if asked is None else reconstructions.draw(double, batch.images, asked)
+        expected.append(np.square(drawn - against).mean())
+    assert np.allclose(measured["mean_squared_error"], expected, rtol=1e-5)
+    assert len(set(np.round(expected, 6))) == 4
+    assert segmentation.summary(measured).startswith(
+        f"Mean squared error of a pixel over all test pairs: {expected[0]:.4f}"
+    )
+
+
+# Misclassified digits
+
+
+def test_every_misclassified_digit_is_drawn_with_label_prediction_and_both_lengths(mnist: Mnist) -> None:
+    wrong = [1, 3, *range(20, 33)]
+    given = answered(mnist, wrong, [(mnist.labels[number] + 1) % 10 for number in wrong])
+    figure = mistakes.mistakes(mnist, given, "a network")
+    for image, number in zip(drawn(figure), wrong, strict=True):
+        assert np.array_equal(image, mnist.batch(np.array([number])).images[0, ..., 0])
+    label = mnist.labels[20]
+    under = texts(figure).index("#20")
+    expected = [f"{label} → {(label + 1) % 10}", f"{given.scores[20, label]:.2f} 0.90"]
+    assert texts(figure)[under + 1 : under + 3] == expected
+    assert "15 of 40 test images are misclassified. Under" in " ".join(texts(figure))
+
+
+def test_a_network_that_is_mostly_wrong_has_its_first_mistakes_drawn(mnist: Mnist, monkeypatch) -> None:
+    monkeypatch.setattr(mistakes, "MOST", 3)
+    figure = mistakes.mistakes(mnist, answered(mnist, list(range(5)), [9] * 5), "a network")
+    assert len(figure.axes) == 3
+    assert "The first 3 are drawn." in " ".join(texts(figure))
 
 
 # Histories
@@ -386,7 +431,8 @@ def figures(single, double, mnist, pairs, changes, measured, losses) -> list[Fig
     return [
         reconstructions.figure3(single, mnist, given),
         reconstructions.figure4(single, mnist),
-        reconstructions.figure5(double, pairs, both),
+        reconstructions.figure5(double, pairs, both, segmentation.summary(segmentation.measure(double, pairs, both))),
+        mistakes.mistakes(mnist, given, "MNIST, 3 routing iterations"),
         charts.figure_a1(changes, measured, "MNIST, 5 routing iterations, b ← a"),
         charts.figure_a2(losses, "MNIST"),
         charts.confusion(given, "MNIST, 3 routing iterations"),
@@ -439,8 +485,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist, pairs
 def test_the_command_writes_the_same_bytes_each_time_whatever_the_users_settings(project: Path) -> None:
     command.main(arguments())
     made = {path.name: path.read_bytes() for path in (project / "results/quick/figures").iterdir()}
-    stems = ("figure3", "figure4", "figure5", "figure-a1", "figure-a2", "confusion", "confusion-multimnist")
-    assert made.keys() == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")} | {"figure-a1.csv"}
+    pictures = {f"{stem}.{kind}" for stem in command.FILES.values() for kind in ("png", "pdf")}
+    assert made.keys() == pictures | {"figure5.csv", "figure-a1.csv"}
     with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red", "axes.grid": True, "lines.marker": "x"}):
         command.main(arguments("4", "5", "a1", "confusion"))
     assert all((project / "results/quick/figures" / name).read_bytes() == bytes_ for name, bytes_ in made.items())

@@ -263,9 +263,9 @@ def test_figures_must_be_shown_by_name_and_a_missing_one_told(written):
     assert "### Confusion matrix (MultiMNIST)" in text
     for message in (text, html.unescape("".join(Page((written[0] / "report.html").read_text()).words))):
         assert "Not drawn at this scale" in message
-        for name in ("figure5", "figure-a1", "figure-a2"):
+        for name in ("figure5", "figure-a1", "figure-a2", "mistakes"):
             assert name in message
-    assert "Not drawn at this scale: `figure5`, `figure-a1`, `figure-a2`." in text
+    assert "Not drawn at this scale: `figure5`, `figure-a1`, `figure-a2`, `mistakes`." in text
 
 
 def test_the_page_must_ask_for_nothing_and_hold_its_figures(written):
@@ -363,7 +363,7 @@ def test_a_scale_without_results_must_say_so(tmp_path):
     text = report.write(known, results, "paper")[0].read_text()
     assert "Of the paper's 13 numbers: 13 not run." in text
     assert "No run at this scale yet." in text
-    assert "`figure3`, `figure4`, `figure5`, `figure-a1`, `figure-a2`, `confusion`, `data`." in text
+    assert "`figure3`, `figure4`, `figure5`, `figure-a1`, `figure-a2`, `mistakes`, `confusion`, `data`." in text
 
 
 def test_writing_twice_must_give_the_same_bytes_without_a_date(written):
