@@ -24,6 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
     devices.share_gpus()
     origin = origin_of(where)
     settings = origin.for_evaluation
+    devices.use_threads(settings.threads)
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
     shape = {"classes": dataset.classes, "digits": dataset.digits}
     members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]

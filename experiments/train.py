@@ -26,6 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.training.tried import listed_if_unfinished
 
     devices.share_gpus()
+    devices.use_threads(settings.threads)
     if settings.data in FETCHED:
         fetch_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)

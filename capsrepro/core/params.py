@@ -61,6 +61,7 @@ class RunConfig:
     stop_pct: Number | None = None  # affNIST: stop at this accuracy on the expanded MNIST test set, at most `steps`
     average: Number | None = None  # momentum of a moving average of the weights, which is the result; None: no average
     test_pairs: Count = 1000  # MultiMNIST: pairs per test digit; the paper's 10 million are 1,000
+    threads: Count | None = None  # CPU threads; their number decides the order of sums, so the last digits; None: all
 
     @property
     def recipe_of_loss(self) -> Recipe:
@@ -90,6 +91,7 @@ SCALE_MAY_SET = (
     "test_pairs",
     "stop_pct",
     "average",
+    "threads",
 )
 _HINTS = typing.get_type_hints(RunConfig, include_extras=True)
 ScaleSettings = TypedDict("ScaleSettings", {name: _HINTS[name] for name in SCALE_MAY_SET}, total=False)  # type: ignore[misc]
@@ -97,15 +99,22 @@ ScaleSettings.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Selection:
+    """What `dvc repro` trains at one scale: each row with each seed."""
+
+    rows: tuple[Text, ...]  # none: nothing is trained at this scale
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Params:
     """The content of `params.yaml`: the selection, the runs, and the settings of each scale for each run."""
 
-    scales: Annotated[tuple[Text, ...], Field(min_length=1)]
-    rows: Annotated[tuple[Text, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
+    trainings: dict[Text, Selection]
     runs: dict[Text, RunConfig]
     scale_settings: dict[Text, dict[Text, ScaleSettings]]
-    figures: tuple[Text, ...] = ()
+    built: tuple[Text, ...] = ()  # scales whose test sets are built
+    figures: tuple[Text, ...] = ()  # scales whose figures are drawn
 
     def settings(self, run: str, scale: str) -> RunConfig:
         """The settings of a run at a scale.
@@ -138,7 +147,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
             range.
     """
     content = _parsed(path)
-    known = [field.name for kind in (RunConfig, Params) for field in dataclasses.fields(kind)]
+    known = [field.name for kind in (RunConfig, Selection, Params) for field in dataclasses.fields(kind)]
     params: Params = validated(Params, content, str(path), known=known)
     try:
         for name, run in params.runs.items():
@@ -146,8 +155,8 @@ def read(path: Path = Path("params.yaml")) -> Params:
         for scale, entries in params.scale_settings.items():
             for name in entries:
                 _known(params.runs, name, "run", f"scale_settings.{scale}")
-        for scale in params.scales:
-            for row in params.rows:
+        for scale, selected in params.trainings.items():
+            for row in selected.rows:
                 params.settings(row, scale)
     except Error as fault:
         raise Error(f"{path}, {fault}") from fault

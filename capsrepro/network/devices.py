@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -31,6 +32,29 @@ def share_gpus() -> None:
 
         for gpu in tensorflow.config.list_physical_devices("GPU"):
             tensorflow.config.experimental.set_memory_growth(gpu, True)
+
+
+def use_threads(threads: int | None) -> None:
+    """Limits TensorFlow to this many CPU threads; call it before the first operation.
+
+    The number of threads decides in which order sums are made, so that weights are the same bit for bit only with the
+    same number. JAX takes it from `XLA_FLAGS` alone.
+
+    Args:
+        threads: None leaves TensorFlow's choice, one for each core.
+
+    Raises:
+        Error: TensorFlow runs already, with another number.
+    """
+    if threads is None or keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow
+
+    try:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as fault:
+        raise Error(f"threads: {threads} cannot be set once TensorFlow runs; start a new process") from fault
 
 
 def precision(name: str) -> str:

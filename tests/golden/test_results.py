@@ -89,5 +89,5 @@ def test_the_committed_ablations_are_what_their_trainings_say() -> None:
 def test_every_row_of_the_paper_is_a_run_at_each_scale() -> None:
     known = params.read(ROOT / "params.yaml")
     for row in paper.read(RESULTS / "paper.csv"):
-        for scale in ("quick", "full", "paper"):
+        for scale in ("quick", "medium", "full", "paper"):
             assert known.settings(row, scale).steps > 0

@@ -109,7 +109,7 @@ def prepared(folder: Path) -> Path:
     """A folder to train in."""
     folder.mkdir()
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params |= {"scales": ["quick"], "rows": list(KILLS), "figures": [], "scale_settings": {"quick": NARROW}}
+    params |= {"trainings": {}, "scale_settings": {"quick": NARROW}}
     for row in KILLS:
         params["runs"][row]["batch_size"] = BATCH
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

@@ -86,7 +86,8 @@ def cloned(folder: Path, digits: Path, hashes: dict[str, str]) -> Clone:
         text = text.replace(published, hashes[name])
     table.write_text(text)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params |= {"scales": ["quick"], "rows": list(ROWS), "seeds": [0], "figures": []}
+    params |= {"figures": []}
+    params["trainings"]["quick"]["rows"] = list(ROWS)
     params["scale_settings"]["quick"] = {
         ROWS[0]: SMALL | {"conv_channels": [2, 2, 2], "dense_units": [4, 4]},
         ROWS[1]: SMALL | {"conv_channels": [4], "primary_types": 1},

@@ -24,9 +24,8 @@ pytestmark = pytest.mark.usefixtures("counted")
 
 
 PARAMS = {
-    "scales": ["quick"],
-    "rows": ["caps", "base"],
-    "seeds": [0, 1],
+    "trainings": {"quick": {"rows": ["caps", "base"], "seeds": [0, 1]}},
+    "built": ["quick"],
     "figures": ["quick"],
     "runs": {
         "caps": {"data": "mnist", "model": "capsnet", "routing": 3, "dropout": 0.5, "conv_channels": [16, 8]},
@@ -42,9 +41,10 @@ def to_yaml(tree: Any) -> str:
 
 def sound(read: params.Params) -> bool:
     """Whether all is of the declared types, and can be computed with."""
-    runs = [read.settings(row, scale) for row in read.rows for scale in read.scales]
-    names = [*read.scales, *read.rows, *read.figures, *read.runs, *read.scale_settings]
-    whole = all(type(seed) is int for seed in read.seeds) and all(type(run.steps) is int for run in runs)
+    runs = [read.settings(row, scale) for scale, one in read.trainings.items() for row in one.rows]
+    seeds = [seed for one in read.trainings.values() for seed in one.seeds]
+    names = [*read.trainings, *read.built, *read.figures, *read.runs, *read.scale_settings]
+    whole = all(type(seed) is int for seed in seeds) and all(type(run.steps) is int for run in runs)
     return whole and computable([dataclasses.asdict(run) for run in runs]) and all(isinstance(n, str) for n in names)
 
 
@@ -70,7 +70,7 @@ HOSTILE = {
     "merged with itself": "runs: &a {<<: *a}\n",
     "deep lists": "runs: " + "[" * 600,
     "deep mappings": "runs: " + "{a: " * 600 + "}" * 600,
-    "twice": GOOD + "seeds: [7]\n",
+    "twice": GOOD + "built: [full]\n",
     "twice within": GOOD.replace("steps: 5", "steps: 5\n      steps: 6"),
     "no date": GOOD.replace("- 0", "- 2001-99-99"),
     "no integer": GOOD.replace("- 0", "- !!int x"),

@@ -629,7 +629,7 @@ def prepared(folder: Path) -> tuple[Path, tuple[str | Path, ...]]:
         for run in (RUN, AGAINST)
     }
     scale = {run: {"steps": 300_000} for run in entries}
-    tree = {"scales": ["full"], "rows": [RUN], "seeds": [0], "runs": entries, "scale_settings": {"full": scale}}
+    tree = {"trainings": {}, "runs": entries, "scale_settings": {"full": scale}}
     (folder / "params.yaml").write_text(json.dumps(tree | {"scale_settings": {"full": scale, "paper": scale}}))
     return results_folder, ("--results", results_folder, "--params", folder / "params.yaml")
 

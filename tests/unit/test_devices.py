@@ -10,6 +10,7 @@ import pytest
 
 from capsrepro.core.params import RunConfig
 from capsrepro.network import devices
+from tests.support.commands import run_code
 
 
 def cpu(flags: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,3 +100,14 @@ def test_auto_asks_the_gpus_where_there_are_any(
     cpu("avx512_bf16", tmp_path, monkeypatch)  # which then says nothing
     gpus(backend, capabilities, monkeypatch)
     assert devices.precision("auto") == expected
+
+
+def test_the_number_of_threads_must_be_set_before_tensorflow_runs() -> None:
+    pytest.importorskip("tensorflow")
+    code = (
+        "from capsrepro.network import devices; import tensorflow as tf; devices.use_threads(1); tf.zeros(1);"
+        "print(tf.config.threading.get_intra_op_parallelism_threads()); devices.use_threads(None); devices.use_threads(2)"
+    )
+    done = run_code(code, KERAS_BACKEND="tensorflow")
+    assert done.stdout.split() == ["1"]
+    assert "Error: threads: 2 cannot be set once TensorFlow runs" in done.stderr

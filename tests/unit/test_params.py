@@ -8,9 +8,10 @@ from capsrepro.core import params
 from capsrepro.core.errors import Error
 
 GOOD = """
-scales: [quick]
-rows: [caps]
-seeds: [0, 1]
+trainings:
+  quick:
+    rows: [caps]
+    seeds: [0, 1]
 runs:
   caps: {data: mnist, model: capsnet, routing: 3, reconstruction: true}
 scale_settings:
@@ -38,9 +39,10 @@ def test_a_part_of_the_recipe_may_be_set_alone_or_left_open(tmp_path: Path) -> N
 
 def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
     known = params.read()
-    assert len(known.rows) == 10
-    for scale in ("quick", "full", "paper"):
-        assert all(known.settings(row, scale).steps > 0 for row in known.rows)
+    rows = known.trainings["quick"].rows
+    assert len(rows) == 10
+    for scale in ("quick", "medium", "full", "paper"):
+        assert all(known.settings(row, scale).steps > 0 for row in rows)
     assert known.settings("mnist-capsnet-r3-recon", "paper").primary_types == 32
 
 
@@ -76,7 +78,7 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("seeds: [0, 1]", "", "seeds: missing"),
         ("rows: [caps]", "rows: [none]", "unknown run 'none'"),
         ("    caps: {steps", "    cups: {steps", "unknown run 'cups'"),
-        ("seeds: [0, 1]", "seeds: [0, 1]\nseeds: [2]", "the key 'seeds' stands twice"),
+        ("seeds: [0, 1]", "seeds: [0, 1]\n    seeds: [2]", "the key 'seeds' stands twice"),
         ("seeds: [0, 1]", "seeds: [-1]", "seeds[0]: expected at least 0, received -1"),
         ("runs:\n", "runs: [\n", "not YAML"),
     ],

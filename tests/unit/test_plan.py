@@ -106,6 +106,7 @@ def test_the_committed_plan_must_say_what_params_says() -> None:
     for one in plans:
         settings = known.settings(one.run, one.scale)
         assert (one.steps, one.decay_steps, one.stop_pct) == (settings.steps, settings.decay_steps, settings.stop_pct)
-    assert {(one.run, one.seeds) for one in plans if one.scale == "quick"} == {(row, known.seeds) for row in known.rows}
+    quick = known.trainings["quick"]
+    assert {(one.run, one.seeds) for one in plans if one.scale == "quick"} == {(row, quick.seeds) for row in quick.rows}
     assert next(one.run for one in plans if one.scale == "paper") == "mnist-capsnet-r3-recon"
     assert not [one for one in plans if one.scale == "full"]  # those were run before there were plans

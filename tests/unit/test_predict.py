@@ -34,9 +34,7 @@ WHERE = paths.RunPaths("quick", RUN, 0)
 SCALE = {"conv_channels": [32], "primary_types": 8, "dense_units": [64, 128]}  # of the small net
 ENTRY = {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True}
 PARAMS = {
-    "scales": ["quick"],
-    "rows": [RUN],
-    "seeds": [0],
+    "trainings": {"quick": {"rows": [RUN], "seeds": [0]}},
     "runs": {
         RUN: ENTRY,
         "plain": ENTRY | {"reconstruction": False},

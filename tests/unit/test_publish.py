@@ -32,9 +32,7 @@ TINY = {
     "checkpoint_steps": 30,
 }  # fmt: skip
 PARAMS = {
-    "scales": ["quick"],
-    "rows": [RUN],
-    "seeds": [0],
+    "trainings": {"quick": {"rows": [RUN], "seeds": [0]}},
     "runs": {RUN: ENTRY, "pairs": {**ENTRY, "data": "multimnist"}},
     "scale_settings": {"quick": {RUN: TINY, "pairs": TINY}},
 }

@@ -75,7 +75,7 @@ def test_a_second_training_of_the_same_says_who_trains_and_leaves_it_alone(tmp_p
     row = "mnist-baseline"
     narrow = {"steps": 6, "checkpoint_steps": 2, "conv_channels": [2, 2, 2], "dense_units": [8, 8]}
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params |= {"scales": ["quick"], "rows": [row], "figures": [], "scale_settings": {"quick": {row: narrow}}}
+    params |= {"trainings": {}, "scale_settings": {"quick": {row: narrow}}}
     for folder in ("shared", "alone"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "params.yaml").write_text(yaml.safe_dump(params))
