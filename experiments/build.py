@@ -42,7 +42,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("names", nargs="+", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
     parser.add_argument("--scale", default="quick", choices=VERSIONS, help="the scale; it selects folder and versions")
-    parser.add_argument("--versions", type=int, help="affNIST's images per digit; else quick 1, medium 8, full and paper 32")
+    parser.add_argument("--versions", type=int, help="affNIST's images per digit; else quick 1, medium 8, others 32")
     parser.add_argument("--pairs", type=int, default=1, help="MultiMNIST's pairs per base digit, in an index")
     parser.add_argument("--seed", type=int, default=0, help="seed of affine maps, positions and pairs")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")

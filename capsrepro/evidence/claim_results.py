@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from capsrepro.evidence import claims, clusters, deviations, paired
 from capsrepro.evidence.claims import Claim
-from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale
+from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale, smaller
 from capsrepro.evidence.paired import Count, Effect
 from capsrepro.evidence.paper import DATA
 from capsrepro.evidence.plan import is_unplanned
@@ -88,8 +88,8 @@ def judge(scale: Scale, claim: Claim) -> Judged:
         verdict, told = claims.OPEN, (broken, *told)
     if math.isinf(effect.low):
         told = ("no spread over seeds to judge by", *told)
-    if any(_is_quick(scale, claim, one) for one in everything):
-        told = ("quick", *told)
+    if word := _smaller(scale, claim, everything):
+        told = (word, *told)
     images = None if claim.images == "training" else found[0][0].examples
     remarks = (*told, *_remarks(scale, found, lengths=not broken.startswith("unequal steps")))
     return Judged(claim, verdict, remarks, effect, len(found[0]), images)
@@ -199,12 +199,16 @@ def _remarks(scale: Scale, found: Sides, *, lengths: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*told, *others, *([deviations.UNPLANNED] if unplanned else [])]))
 
 
-def _is_quick(scale: Scale, claim: Claim, result: Result) -> bool:
-    data = str(result.settings.get("data"))
-    partial = data in DATA and is_partial(
-        data, result, validation=claim.images == "validation", tested=claim.images != "training"
-    )
-    return partial or is_narrow(scale.rows.get(result.run), result, scale.paper_settings.get(result.run))
+def _smaller(scale: Scale, claim: Claim, results: list[Result]) -> str:
+    """See `deviations.smaller`."""
+
+    def is_part(result: Result) -> bool:
+        data, training = str(result.settings.get("data")), claim.images == "training"
+        validation = claim.images == "validation"
+        return data in DATA and is_partial(data, result, validation=validation, tested=not training)
+
+    narrow = (is_narrow(scale.rows.get(result.run), result, scale.paper_settings.get(result.run)) for result in results)
+    return smaller(results, narrow=any(narrow), partial=any(is_part(result) for result in results))
 
 
 def _corrected(one: Judged, p: float | None) -> Judged:

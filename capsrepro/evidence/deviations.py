@@ -54,6 +54,18 @@ def is_partial(data: str, result: Result, *, validation: bool = False, tested: b
     return result.train_examples != train or held_out != validation or (tested and result.examples < test)
 
 
+def smaller(results: Sequence[Result], *, narrow: bool, partial: bool) -> str:
+    """What results are called that have no verdict, because a network or its data is smaller than the paper's.
+
+    Returns:
+        `reduced width`: only the network is smaller, at another scale than `quick`. `quick`: otherwise. Empty: neither
+        is smaller.
+    """
+    if not narrow and not partial:
+        return ""
+    return "quick" if partial or any(result.scale == "quick" for result in results) else "reduced width"
+
+
 def changed(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
     """In what the runs are not the row's of the paper at all: routing or decoder, in words."""
     words = []

@@ -23,8 +23,8 @@ WORDS = (
     "*reproduced*: the 95 % interval lies within the paper's value ± the margin in paper.csv; *better*, *missed*: all "
     "of it lies on the better or worse side of that band; *inconclusive*: neither; *underpowered*: neither, and no "
     "result would have been *reproduced*; in brackets: what else it changed; *changed*: another routing or decoder, so "
-    "not the paper's row; *quick*: a narrower net or part of the data, so no verdict; *stale*: params.yaml has changed "
-    "since; *not reached*: the run never came to its stop; *not run*: no result."
+    "not the paper's row; *quick*, *reduced width*: a narrower net or, *quick*, part of the data, so no verdict; "
+    "*stale*: params.yaml has changed since; *not reached*: the run never came to its stop; *not run*: no result."
 )
 POWERED = ("row", "seeds", "reproduced if wrong", "power", "seeds for 0.90")
 POWER = (

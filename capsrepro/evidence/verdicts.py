@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from capsrepro.evidence import clusters, deviations, power
-from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale
+from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale, smaller
 from capsrepro.evidence.intervals import student, wilson
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.results import Result
@@ -107,7 +107,7 @@ def judge(
     Returns:
         The first of these that applies: `not run` (no results); `stale` (trained or evaluated with other settings);
         `not reached` (training missed its declared stopping accuracy); `changed` (another routing, or a decoder more or
-        less, so that it is not the paper's row); `quick` (a narrower network, or part of the data). Otherwise the
+        less, so that it is not the paper's row); `quick` or `reduced width` (see `deviations.smaller`). Otherwise the
         verdict of `compare`, with the run's deviations as remarks; `underpowered` in place of `inconclusive` where
         nothing that could have come out would be `reproduced`.
     """
@@ -120,8 +120,9 @@ def judge(
     beside = deviations.always(results, unplanned=unplanned)
     if changes := deviations.changed(row, results):
         return Verdict("changed", (*changes, *beside))
-    if any(is_narrow(row, result, paper_settings) or is_partial(row.data, result) for result in results):
-        return Verdict("quick", beside)
+    narrow = any(is_narrow(row, result, paper_settings) for result in results)
+    if word := smaller(results, narrow=narrow, partial=any(is_partial(row.data, result) for result in results)):
+        return Verdict(word, beside)
     remarks = deviations.remarks(results, paper_settings, unplanned=unplanned)
     if len(results) == 1 and by_digit is None and clusters.share_digits(row.data, results[0].examples):
         remarks += (f"interval {clusters.WIDER:g} times Wilson's",)

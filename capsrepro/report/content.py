@@ -16,6 +16,7 @@ from capsrepro.report.run_records import RunRecord, Sheet
 PAPER = "Dynamic Routing Between Capsules"
 PURPOSE = "The paper's experiments, run again: its numbers beside ours, and how far they agree."
 SCALES: Mapping[str, str] = {
+    "medium": "A quarter of the paper's channels and half of its capsule types, ten seeds, to decide claims.",
     "quick": "Narrow nets, minutes on two cores: it shows that everything works, and has no verdict on the paper.",
     "full": "The paper's architectures, trained for less long than the paper's.",
     "paper": "The paper's architectures, trained as long as the released code says.",

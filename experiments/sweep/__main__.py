@@ -26,8 +26,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise Error("ray is not installed; run `pip install capsrepro[sweep]`") from fault
     origin = packed(arguments.remote)
     scale = f"{re.escape(arguments.scale)}-" if arguments.scale else ""
-    dry = clone.dvc("repro", "--dry", *(arguments.stages or ["train"]))
-    stages = re.findall(rf"^Running stage '(train@{scale}[^']*)'", dry, re.MULTILINE)
+    dry = clone.dvc("repro", "--dry", *(arguments.stages or clone.TRAINED))
+    stages = re.findall(rf"^Running stage '(train[^@']*@{scale}[^']*)'", dry, re.MULTILINE)
     faults = []
     if stages:
         ray.init(address=arguments.address, include_dashboard=False, log_to_driver=False)

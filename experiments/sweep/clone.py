@@ -10,7 +10,7 @@ from pathlib import Path
 
 from capsrepro.core.errors import Error
 
-READ = ("fetch", "build")  # the stages whose outputs trainings read
+READ, TRAINED = ("fetch", "build"), ("train", "train-medium", "train-full", "train-paper")  # stages
 MOST_OUTPUT = 1000  # characters of a failed command's output in an error
 
 

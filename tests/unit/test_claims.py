@@ -482,11 +482,18 @@ def test_what_the_runs_changed_must_stand_beside_the_verdict(tmp_path: Path) -> 
     assert judged(tmp_path, "reconstruction-r3").remarks == expected
 
 
-@pytest.mark.parametrize("change", [{"parameters": 5}, {"origin": {"train_examples": 50_000}}, {"examples": 9_999}])
-def test_a_narrow_or_partial_run_must_be_told_first(tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"parameters": 5}, "reduced width"),
+        ({"origin": {"train_examples": 50_000}}, "quick"),
+        ({"examples": 9_999}, "quick"),
+    ],
+)
+def test_a_narrow_or_partial_run_must_be_told_first(tmp_path: Path, change: dict[str, Any], word: str) -> None:
     write(tmp_path, RUN, 10, **dict(change))
     write(tmp_path, AGAINST, 90, **({"examples": 9_999} if "examples" in change else {}))
-    assert judged(tmp_path, "reconstruction-r3").remarks[0] == "quick"
+    assert judged(tmp_path, "reconstruction-r3").remarks[0] == word
 
 
 def test_missing_runs_must_be_told_by_name_and_reason(tmp_path: Path) -> None:

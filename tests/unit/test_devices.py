@@ -105,8 +105,8 @@ def test_auto_asks_the_gpus_where_there_are_any(
 def test_the_number_of_threads_must_be_set_before_tensorflow_runs() -> None:
     pytest.importorskip("tensorflow")
     code = (
-        "from capsrepro.network import devices; import tensorflow as tf; devices.use_threads(1); tf.zeros(1);"
-        "print(tf.config.threading.get_intra_op_parallelism_threads()); devices.use_threads(None); devices.use_threads(2)"
+        "from capsrepro.network.devices import use_threads; import tensorflow as tf; use_threads(1); tf.zeros(1);"
+        "print(tf.config.threading.get_intra_op_parallelism_threads()); use_threads(None); use_threads(2)"
     )
     done = run_code(code, KERAS_BACKEND="tensorflow")
     assert done.stdout.split() == ["1"]

@@ -1,6 +1,7 @@
 """The rules of the house (CONTRIBUTING.md), each held against the source. Nothing here needs TensorFlow."""
 
 import ast
+import functools
 import graphlib
 import itertools
 import re
@@ -246,7 +247,8 @@ def template_values(stage):
         matrix = {"": PIPELINE[stage]["foreach"]}
     for axis, values in matrix.items():
         if isinstance(values, str):
-            matrix = {**matrix, axis: parameters[values.removeprefix("${").removesuffix("}")]}
+            keys = values.removeprefix("${").removesuffix("}").split(".")
+            matrix = {**matrix, axis: functools.reduce(lambda tree, key: tree[key], keys, parameters)}
     for choice in itertools.product(*matrix.values()):
         yield {f"item.{axis}".rstrip("."): str(value) for axis, value in zip(matrix, choice, strict=True)}
 
@@ -281,13 +283,16 @@ def test_stage_depends_on_its_scripts_and_on_exactly_the_rooms_that_they_import(
 def test_what_retrains_and_what_does_not():
     """A change of a loss retrains; one of the report does not; one of the training loop does not evaluate again."""
     deps = {stage: set(paths_of(STAGES[stage]["deps"])) for stage in STAGES}
+    trained, evaluated = (
+        {stage, *(f"{stage}-{scale}" for scale in ("medium", "full", "paper"))} for stage in ("train", "evaluate")
+    )
     assert {stage for stage in deps if "capsrepro/network" in deps[stage]} == {
-        "train",
-        "evaluate",
+        *trained,
+        *evaluated,
         "figures-paper",
         "released",
     }
-    assert {stage for stage in deps if "capsrepro/training" in deps[stage]} == {"train", "released"}
+    assert {stage for stage in deps if "capsrepro/training" in deps[stage]} == {*trained, "released"}
     assert {stage for stage in deps if "capsrepro/report" in deps[stage]} == {"report"}
     assert not {"README.md", "docs"} & set().union(*deps.values())
 

@@ -56,7 +56,7 @@ def made(folder):
     entries = {scale: {run: {"steps": steps} for run in RUNS} for scale, steps in (("quick", 820), ("paper", 3000))}
     entries["released"] = {CAPSNET: {"steps": 3000}}
     entries["quick"][MOVED]["stop_pct"] = 97.0
-    lines = [f"scales: [quick]\nrows: [{CAPSNET}]\nseeds: [0, 1]\nruns:", *(f"  {r}: {{{e}}}" for r, e in RUNS.items())]
+    lines = ["trainings: {}\nruns:", *(f"  {r}: {{{e}}}" for r, e in RUNS.items())]
     (folder / "params.yaml").write_text("\n".join([*lines, f"scale_settings: {json.dumps(entries)}"]))
     known = params.read(folder / "params.yaml")
     for case in MADE_UP:

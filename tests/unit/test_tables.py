@@ -142,8 +142,8 @@ def test_markdown_must_say_scale_and_words_above_a_table_of_equal_columns(tmp_pa
     text = tables.markdown(built(tmp_path)[0], "full")
     assert text.startswith("# Scale `full`\n")
     for word in (
-        "reproduced", "better", "missed", "inconclusive", "underpowered", "changed", "quick", "stale", "not reached",
-        "not run",
+        "reproduced", "better", "missed", "inconclusive", "underpowered", "changed", "quick", "reduced width",
+        "stale", "not reached", "not run",
     ):  # fmt: skip
         assert f"*{word}*" in text
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
@@ -255,7 +255,7 @@ def prepared(folder):
     (results / "paper.csv").write_bytes((ROOT / "results" / "paper.csv").read_bytes())
     entry = "data: mnist, model: capsnet, recipe: paper, routing: 3, reconstruction: true"
     (folder / "params.yaml").write_text(
-        f"scales: [full]\nrows: [{R3}]\nseeds: [0]\nruns:\n  {R3}: {{{entry}}}\n"
+        f"trainings: {{}}\nruns:\n  {R3}: {{{entry}}}\n"
         f"scale_settings:\n  full:\n    {R3}: {{steps: 14000}}\n  paper:\n    {R3}: {{steps: 300000}}\n"
     )
     return results, ("--results", results, "--params", folder / "params.yaml")

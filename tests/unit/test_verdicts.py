@@ -177,14 +177,20 @@ def test_nothing_measured_must_be_not_run_with_its_reason():
 @pytest.mark.parametrize(
     "change",
     [
-        {"parameters": 8215727},
+        {"parameters": 8215727, "scale": "quick"},
+        {"parameters": 8215727, "examples": 9_999},
         {"examples": 9_999},
         {"train_examples": 50_000},
     ],
 )
-def test_a_narrower_or_partial_run_must_be_quick(change):
+def test_a_partial_run_must_be_quick_and_a_narrower_one_at_that_scale(change):
     assert judged(result(**change)) == "quick"
     assert judged(result(), result(seed=1, **change)) == "quick"
+
+
+def test_a_narrower_run_on_all_of_the_data_must_be_of_reduced_width():
+    assert judged(result(parameters=8215727, scale="medium")) == "reduced width"
+    assert judged(result(), result(seed=1, parameters=8215727)) == "reduced width"
 
 
 def test_a_validation_score_must_be_quick():
@@ -209,8 +215,8 @@ def test_without_a_parameter_count_the_widths_must_be_those_of_the_paper_scale()
     row = dataclasses.replace(ROW, parameters=None)
     narrow = {"conv_channels": [32]}
     assert judged(result(), row=row) == "reproduced"
-    assert judged(result(settings=narrow), row=row, now=SETTINGS | narrow) == "quick"
-    assert judged(result(), row=row, paper_settings=None) == "quick"
+    assert judged(result(settings=narrow), row=row, now=SETTINGS | narrow) == "reduced width"
+    assert judged(result(), row=row, paper_settings=None) == "reduced width"
 
 
 def test_a_decoder_that_the_paper_does_not_tell_must_not_be_compared():
@@ -381,4 +387,4 @@ def test_the_gap_must_not_be_asked_for_where_it_does_not_matter():
 
 def test_what_no_plan_names_must_say_so_whatever_its_verdict():
     assert judged(result(23), unplanned=True) == "reproduced (unplanned)"
-    assert judged(result(parameters=1), unplanned=True) == "quick (unplanned)"
+    assert judged(result(parameters=1), unplanned=True) == "reduced width (unplanned)"
