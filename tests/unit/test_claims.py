@@ -508,7 +508,7 @@ def test_missing_runs_must_be_told_by_name_and_reason(tmp_path: Path) -> None:
 def test_a_validation_claim_must_take_validation_runs_only(tmp_path: Path) -> None:
     write(tmp_path, RUN, 10)
     found = judged(tmp_path, "more-routing-overfits")
-    assert found.remarks == ("lacks mnist-capsnet-r5-recon, mnist-capsnet-r3-recon on validation images",)
+    assert found.remarks == ("lacks validation-r5, validation-r3 on validation images",)
     write(tmp_path, RUN, 10, settings={"validate": True})
     assert judged(tmp_path, "reconstruction-r3").remarks[0].startswith(f"lacks {RUN}")
 
