@@ -97,6 +97,14 @@ ScaleSettings.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Further:
+    """A row whose data is fetched besides MNIST, and the source that has it."""
+
+    run: Text
+    source: Text
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Params:
     """The content of `params.yaml`: the selection, the runs, and the settings of each scale for each run."""
 
@@ -106,6 +114,8 @@ class Params:
     runs: dict[Text, RunConfig]
     scale_settings: dict[Text, dict[Text, ScaleSettings]]
     figures: tuple[Text, ...] = ()
+    sources: tuple[Text, ...] = ()
+    further: tuple[Further, ...] = ()
 
     def settings(self, run: str, scale: str) -> RunConfig:
         """The settings of a run at a scale.
@@ -147,8 +157,10 @@ def read(path: Path = Path("params.yaml")) -> Params:
             for name in entries:
                 _known(params.runs, name, "run", f"scale_settings.{scale}")
         for scale in params.scales:
-            for row in params.rows:
+            for row in (*params.rows, *(further.run for further in params.further)):
                 params.settings(row, scale)
+        for further in params.further:
+            _check_source(further, params)
     except Error as fault:
         raise Error(f"{path}, {fault}") from fault
     return params
@@ -163,6 +175,15 @@ def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
         raise Error(f"runs.{name}.routing: {need}, received {run.routing}; correct it")
     if run.routing is None and run.routing_update != "accumulate":
         raise Error(f"runs.{name}.routing_update: a baseline has no routing, received {run.routing_update}; remove it")
+
+
+def _check_source(further: Further, params: Params) -> None:
+    """Checks that the source of a row is the one of its run, and is fetched."""
+    data = params.runs[further.run].data
+    if further.source != data:
+        raise Error(f"further, {further.run}: expected {data!r}, its data, as source, received {further.source!r}")
+    if data not in params.sources:
+        raise Error(f"further, {further.run}: {data} is not fetched; add it to `sources`")
 
 
 def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
