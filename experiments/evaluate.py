@@ -40,6 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
         names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
     steps = origin.steps // settings.members
     facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
+    if len(members) > 1:
+        facts["members_wrong"] = {str(k): evaluation.evaluate(one, dataset).wrong for k, one in enumerate(members)}
     predictions.write(where.predictions, given.predicted, given.labels, given.scores)
     files.write_json(where.evaluation, names | {"precision": settings.precision} | environment.describe())
     files.write_json(where.metrics, names | facts | {"counted_in": settings.precision, "test_sha256": given.sha256})

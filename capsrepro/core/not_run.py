@@ -1,4 +1,4 @@
-"""The reason why a run has no result; it stands where the result would, so that whatever reads results depends on it."""
+"""The reason why a run has no result. It stands where the result would: what depends on that sees it."""
 
 from pathlib import Path
 
