@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas
 
-from capsrepro.ablations import cases, comparison, trainings
+from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
-from experiments import at_least, run_cli, scale_arguments
+from experiments import FETCHED, at_least, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -20,7 +20,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Runs the missing trainings, then writes and prints the comparison of all stored ones."""
     known = params.read(arguments.params)
     folder = RESULTS / arguments.scale
-    wanted = trainings.trainings(known, arguments.scale, cases.chosen(arguments.only))
+    absent = [name for name in FETCHED if not (arguments.data / name).is_dir()]
+    wanted = trainings.trainings(known, arguments.scale, trainings.chosen(known, arguments.only, absent))
     pairs = [(training, seed) for seed in dict.fromkeys(arguments.seeds) for training in wanted]
     missing = [(training, seed) for training, seed in pairs if trainings.kept(training, folder, seed) is None]
     print(f"{len(pairs)} trainings, {len(pairs) - len(missing)} of them kept", flush=True)
@@ -31,9 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
     lines = comparison.table(known, arguments.scale, trainings.found(known, folder, arguments.scale))
     path = folder / trainings.FOLDER / "table.csv"
     files.write_text(path, pandas.DataFrame(lines).to_csv(index=False))
-    for line in lines:
-        print(f"{line['ablation']}: {line['difference']} ({line['interval']}): {line['verdict']}")
-    print(path)
+    text = (f"{line['ablation']}: {line['difference']} ({line['interval']}): {line['verdict']}" for line in lines)
+    print(*text, path, sep="\n")
 
 
 def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:

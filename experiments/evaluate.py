@@ -8,10 +8,13 @@ from experiments import run_arguments, run_cli
 
 def main(arguments: argparse.Namespace) -> None:
     """Evaluates the weights with the settings stored with them, and writes the results."""
-    from capsrepro.core import params, paths
+    from capsrepro.core import not_run, params, paths
 
-    params.read(arguments.params).settings(arguments.run, arguments.scale)  # unknown names fail at once
+    now = params.read(arguments.params).settings(arguments.run, arguments.scale)  # unknown names fail at once
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
+    if arguments.unless_noted and (note := not_run.because_of(where, arguments.data / now.data)):
+        print(f"{where.name}: not evaluated: {note}")
+        return
 
     from capsrepro.core import files
     from capsrepro.data import loading
@@ -38,6 +41,8 @@ def main(arguments: argparse.Namespace) -> None:
         names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
     steps = origin.steps // settings.members
     facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
+    if len(members) > 1:
+        facts["members_wrong"] = {str(k): evaluation.evaluate(one, dataset).wrong for k, one in enumerate(members)}
     predictions.write(where.predictions, given.predicted, given.labels, given.scores)
     files.write_json(where.evaluation, names | {"precision": settings.precision} | environment.describe())
     files.write_json(where.metrics, names | facts | {"counted_in": settings.precision, "test_sha256": given.sha256})
@@ -47,4 +52,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main, run_arguments(__doc__))
+    parser = run_arguments(__doc__)
+    parser.add_argument("--unless-noted", action="store_true", help="if `fetch --note` noted the source, write that")
+    run_cli(main, parser)

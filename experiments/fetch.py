@@ -11,8 +11,25 @@ from experiments import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Fetches the requested sources."""
-    fetch_all(arguments.names, arguments.data)
+    """Fetches the requested sources, or only says which of them were noted as unreachable."""
+    if arguments.noted:
+        if found := [note for name in arguments.names if (note := not_run.noted(arguments.data / name))]:
+            raise Unreachable(" | ".join(found))
+        return
+    for name in arguments.names if arguments.note else ():
+        fetch_or_note(name, arguments.data)
+    if not arguments.note:
+        fetch_all(arguments.names, arguments.data)
+
+
+def fetch_or_note(name: str, data: Path) -> None:
+    """Fetches a source; if it is unreachable, that is noted in its folder, and the rows without it can be run."""
+    try:
+        fetch_all([name], data)
+        not_run.note(data / name, "")
+    except Unreachable as fault:  # other errors, such as a full disk or a lock, are no reason to go on without it
+        not_run.note(data / name, str(fault))
+        print(f"noted: {fault}", flush=True)
 
 
 def fetch_for(where: paths.RunPaths, names: Sequence[str], data: Path) -> None:
@@ -20,9 +37,9 @@ def fetch_for(where: paths.RunPaths, names: Sequence[str], data: Path) -> None:
     try:
         fetch_all(names, data)
     except Unreachable:  # other errors, such as a full disk or a lock, are no reason not to run it
-        not_run.write(Path("results"), where.scale, where.run, "source unreachable")
+        not_run.write(where, not_run.UNREACHABLE)
         raise
-    not_run.write(Path("results"), where.scale, where.run, None)
+    not_run.clear(where)
 
 
 def fetch_all(names: Sequence[str], data: Path) -> None:
@@ -50,4 +67,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("names", nargs="+", metavar="NAME", choices=sources.NAMES, help=", ".join(sources.NAMES))
     parser.add_argument("--data", type=Path, default=Path("data"), help="the parent of the folder NAME")
+    parser.add_argument("--note", action="store_true", help="note an unreachable source in its folder; no error")
+    parser.add_argument("--noted", action="store_true", help="fetch nothing; an error if one of them was noted so")
     run_cli(main, parser)

@@ -16,6 +16,8 @@ OF_RUN = {
     "mistakes": "mistakes",
 }
 FILES = OF_RUN | {"5": "figure5", "confusion-multimnist": "confusion-multimnist"}
+PHOTOGRAPHS = ("cifar10-capsnet-r1", "cifar10-capsnet-r3")
+MORE = {"a2-cifar10": "figure-a2-cifar10"}  # drawn only where it is asked for
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -37,8 +39,15 @@ def main(arguments: argparse.Namespace) -> None:
         "4": lambda: reconstructions.figure4(network(run).model, network(run).dataset),
         "a1": lambda: charts.figure_a1(trained.history(run, *charts.CHANGES)[1], changes(), network(run).title),
         "a2": lambda: charts.figure_a2([trained.history(once, *losses), trained.history(run, *losses)], "MNIST"),
-        "confusion": lambda: charts.confusion(network(run).given, network(run).title),
-        "mistakes": lambda: mistakes.mistakes(network(run).dataset, network(run).given, network(run).title),
+        "a2-cifar10": lambda: charts.figure_a2(
+            trained.histories(Path("results", arguments.scale), PHOTOGRAPHS, charts.RATE, charts.TOTAL_LOSS),
+            "CIFAR-10",
+            charts.TOTAL_LOSS,
+        ),
+        "confusion": lambda: charts.confusion(network(run).given, network(run).title, network(run).names),
+        "mistakes": lambda: mistakes.mistakes(
+            network(run).dataset, network(run).given, network(run).title, network(run).names
+        ),
         "5": lambda: reconstructions.figure5(
             network(both).model, network(both).dataset, network(both).given, segmentation.summary(errors())
         ),
@@ -47,7 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
     wanted = arguments.only or (FILES if name == THRICE else OF_RUN)
     drawn = {figure: draw[figure]() for figure in dict.fromkeys(wanted)}
     for figure, page in drawn.items():
-        stem = f"{FILES[figure]}-{name}" if name != THRICE and figure in OF_RUN else FILES[figure]
+        stem = f"{FILES[figure]}-{name}" if name != THRICE and figure in OF_RUN else (FILES | MORE)[figure]
         path = Path("results", arguments.scale, "figures", f"{stem}.png")
         drawing.save(page, path, path.with_suffix(".pdf"))
         if figure in numbers:
@@ -57,7 +66,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
-    parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"some of {', '.join(FILES)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=FILES | MORE, metavar="FIGURE", help=f"some of {', '.join(FILES | MORE)}"
+    )
     parser.add_argument("--run", default=THRICE, help="the run that is drawn; another than the default names its files")
     parser.add_argument("--seed", type=int, default=0, help="seed of the trainings")
     run_cli(main, parser)

@@ -5,16 +5,19 @@ import os
 import sys
 from pathlib import Path
 
-from experiments import FETCHED, run_arguments, run_cli
-from experiments.fetch import fetch_for
+from experiments import run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains and writes three files, the weights last; only then the backups are removed."""
-    from capsrepro.core import params, paths
+    from capsrepro.core import not_run, params, paths
 
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
+
+    if arguments.unless_noted and (note := not_run.because_of(where, arguments.data / settings.data)):
+        print(f"{where.name}: not trained: {note}")
+        return
 
     import pandas
 
@@ -27,8 +30,6 @@ def main(arguments: argparse.Namespace) -> None:
 
     devices.share_gpus()
     devices.use_threads(settings.threads)
-    if settings.data in FETCHED:
-        fetch_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
@@ -61,4 +62,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main, run_arguments(__doc__))
+    parser = run_arguments(__doc__)
+    parser.add_argument("--unless-noted", action="store_true", help="if `fetch --note` noted the source, write that")
+    run_cli(main, parser)

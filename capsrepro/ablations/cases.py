@@ -15,6 +15,7 @@ class Side:
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     test: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     every_shift: bool = False  # train on a list of every shift of every digit, see `EveryShift`
+    run: str = ""  # the run of params.yaml that this side is, whose results are then taken, if there is one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,12 @@ CASES = (
         "multimnist-baseline-target", "MultiMNIST baseline: target of the sigmoid loss", "not stated", _BASELINE,
         Side("the label", {"loss_recipe": "paper"}),
         Side("half the label", {"loss_recipe": "released"}),
+    ),
+    Ablation(
+        "none-of-the-above", "CIFAR-10: routing to none of the classes", "Section 7", "cifar10-capsnet-r3",
+        Side("leaky", {"leaky": True}, run="cifar10-capsnet-r3"),
+        Side("plain, the default of its flag", {"leaky": False}, run="cifar10-plain"),
+        "one network of the seven",
     ),
     Ablation(
         "mnist-baseline", "MNIST baseline", "Section 5", "mnist-baseline", Side("three 5x5 convolutions"), None,

@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from capsrepro.ablations import cases
 from capsrepro.ablations.cases import CASES, Ablation, Side
-from capsrepro.core import files, paths
+from capsrepro.core import files, not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params, RunConfig, same_settings
 
@@ -23,6 +24,7 @@ class Training:
     changed: Mapping[str, Any]  # the settings that differ from the run's own; includes `every_shift`
     settings: RunConfig
     tests: Mapping[str, RunConfig]
+    same_as: str = ""  # the run that it is, see `Side.run`
 
     @property
     def name(self) -> str:
@@ -32,6 +34,10 @@ class Training:
     def path(self, folder: Path, seed: int) -> Path:
         """The file of its counts; `folder` is the folder of the scale."""
         return folder / FOLDER / f"{paths.stem(self.name, seed)}.json"
+
+    def metrics(self, folder: Path, seed: int) -> Path:
+        """The metrics of the run that it is; `folder` is the folder of the scale."""
+        return folder / "metrics" / f"{paths.stem(self.same_as, seed)}.json"
 
 
 class Count(NamedTuple):
@@ -60,23 +66,33 @@ def possible(known: Params, scale: str) -> list[Ablation]:
     return [case for case in CASES if case.sides and case.run in known.scale_settings.get(scale, {})]
 
 
-def trainings(known: Params, scale: str, cases: Iterable[Ablation]) -> list[Training]:
+def chosen(known: Params, names: Sequence[str], absent: Collection[str]) -> list[Ablation]:
+    """The ablations with these names; if no name is given, all whose data sets are not `absent`.
+
+    Raises:
+        Error: a name is unknown.
+    """
+    found = cases.chosen(names)
+    return found if names else [case for case in found if known.runs[case.run].data not in absent]
+
+
+def trainings(known: Params, scale: str, wanted: Iterable[Ablation]) -> list[Training]:
     """The trainings that the ablations need; sides with equal settings share one.
 
     Raises:
         Error: the scale is unknown, or has no settings for a run.
     """
     every: dict[str, Training] = {}
-    wanted: dict[str, None] = {}
-    cases, able = list(cases), possible(known, scale)
+    names: dict[str, None] = {}
+    wanted, able = list(wanted), possible(known, scale)
     for case in CASES:  # all of them, since a training makes the tests of every ablation that shares it
-        for side in case.sides if case in cases or case in able else ():
+        for side in case.sides if case in wanted or case in able else ():
             training = training_of(known, scale, case.run, side)
             tests = every[training.name].tests if training.name in every else {}
             every[training.name] = dataclasses.replace(training, tests={**tests, **training.tests})
-            if case in cases:
-                wanted[training.name] = None
-    return [every[name] for name in wanted]
+            if case in wanted:
+                names[training.name] = None
+    return [every[name] for name in names]
 
 
 def training_of(known: Params, scale: str, run: str, side: Side) -> Training:
@@ -93,9 +109,8 @@ def training_of(known: Params, scale: str, run: str, side: Side) -> Training:
     before = dataclasses.asdict(_plain(base))
     changed = {name: value for name, value in dataclasses.asdict(settings).items() if value != before[name]}
     test = dataclasses.replace(base, **side.test)
-    return Training(
-        run, changed | ({"every_shift": True} if side.every_shift else {}), settings, {_test_name(test): test}
-    )
+    changed |= {"every_shift": True} if side.every_shift else {}
+    return Training(run, changed, settings, {_test_name(test): test}, side.run)
 
 
 def _plain(run: RunConfig) -> RunConfig:
@@ -116,6 +131,8 @@ def _test_name(test: RunConfig) -> str:
 def kept(training: Training, folder: Path, seed: int) -> Kept | None:
     """Reads the stored result of a training with one seed.
 
+    If there is none, and the training is a run of params.yaml, that run's result is taken.
+
     Returns:
         None if there is none, or if its settings or tests are outdated, so that it has to be trained (again).
 
@@ -123,10 +140,13 @@ def kept(training: Training, folder: Path, seed: int) -> Kept | None:
         Error: its file is damaged.
     """
     path = training.path(folder, seed)
+    of_run = not path.is_file() and bool(training.same_as)
+    if of_run:
+        path = training.metrics(folder, seed)
     if not path.is_file():
         return None
     try:
-        content = files.read_json(path)
+        content = _as_training(training, path) if of_run else files.read_json(path)
         counts = {name: Count(int(test["wrong"]), int(test["examples"])) for name, test in content["tests"].items()}
         if not all(0 <= count.wrong <= count.examples > 0 for count in counts.values()):
             raise ValueError("impossible counts")
@@ -155,7 +175,23 @@ def found(known: Params, folder: Path, scale: str) -> dict[str, dict[int, Kept]]
     }
 
 
+def _as_training(training: Training, metrics: Path) -> dict[str, Any]:
+    """The result of a run in the form of a training's file."""
+    content = files.read_json(metrics)
+    if not_run.KEY in content:
+        return {"tests": {}}
+    (test,) = training.tests
+    return files.read_json(metrics.parents[1] / "provenance" / metrics.name) | {
+        "tests": {test: content},
+        "weights_sha256": content["weights_sha256"],
+    }
+
+
 def _every_seed(training: Training, folder: Path, names: Iterable[str]) -> dict[int, Kept]:
     pattern = re.compile(re.escape(training.name) + r"-seed(\d+)\.json")
-    seeds = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
-    return {seed: one for seed in seeds if (one := kept(training, folder, seed)) is not None}
+    seeds = {int(match[1]) for match in map(pattern.fullmatch, names) if match}
+    if training.same_as:
+        pattern = re.compile(re.escape(training.same_as) + r"-seed(\d+)\.json")
+        known = (path.name for path in (folder / "metrics").glob("*.json"))
+        seeds |= {int(match[1]) for match in map(pattern.fullmatch, known) if match}
+    return {seed: one for seed in sorted(seeds) if (one := kept(training, folder, seed)) is not None}

@@ -107,6 +107,16 @@ class Selection:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Further:
+    """One training on data that is fetched besides MNIST, and the source that has it."""
+
+    scale: Text
+    run: Text
+    seed: Natural
+    source: Text
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Params:
     """The content of `params.yaml`: the selection, the runs, and the settings of each scale for each run."""
 
@@ -115,6 +125,8 @@ class Params:
     scale_settings: dict[Text, dict[Text, ScaleSettings]]
     built: tuple[Text, ...] = ()  # scales whose test sets are built
     figures: tuple[Text, ...] = ()  # scales whose figures are drawn
+    sources: tuple[Text, ...] = ()  # fetched besides MNIST
+    further: tuple[Further, ...] = ()
 
     def settings(self, run: str, scale: str) -> RunConfig:
         """The settings of a run at a scale.
@@ -158,6 +170,9 @@ def read(path: Path = Path("params.yaml")) -> Params:
         for scale, selected in params.trainings.items():
             for row in selected.rows:
                 params.settings(row, scale)
+        for further in params.further:
+            params.settings(further.run, further.scale)
+            _check_source(further, params)
     except Error as fault:
         raise Error(f"{path}, {fault}") from fault
     return params
@@ -172,6 +187,15 @@ def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
         raise Error(f"runs.{name}.routing: {need}, received {run.routing}; correct it")
     if run.routing is None and run.routing_update != "accumulate":
         raise Error(f"runs.{name}.routing_update: a baseline has no routing, received {run.routing_update}; remove it")
+
+
+def _check_source(further: Further, params: Params) -> None:
+    """Checks that the source of a row is the one of its run, and is fetched."""
+    data = params.runs[further.run].data
+    if further.source != data:
+        raise Error(f"further, {further.run}: expected {data!r}, its data, as source, received {further.source!r}")
+    if data not in params.sources:
+        raise Error(f"further, {further.run}: {data} is not fetched; add it to `sources`")
 
 
 def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from capsrepro.core import files, paths
+from capsrepro.core import files, not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.core.validation import Count, Flag, Natural, Number, Text, validated
@@ -140,12 +140,14 @@ def read(folder: Path, scale: str) -> list[Result]:
         scale: name of the scale.
 
     Returns:
-        The results, sorted by run and seed; empty if there are no metrics.
+        The results, sorted by run and seed; empty if there are no metrics. A run that was not run is left out, see
+        `core.not_run`.
 
     Raises:
         Error: a file is malformed, or its run, seed or scale contradicts its path. The message names file and key.
     """
-    found = [_read(path, scale) for path in sorted((folder / scale / "metrics").glob("*.json"))]
+    paths = sorted((folder / scale / "metrics").glob("*.json"))
+    found = [_read(path, scale, content) for path in paths if not_run.KEY not in (content := files.read_json(path))]
     return sorted(found, key=lambda result: (result.run, result.seed))
 
 
@@ -172,9 +174,9 @@ def check(results: Iterable[Result], scale: str) -> None:
             raise Error(f"{result.name}: trained on {data} of {both}; run `dvc repro` to train both on the same data")
 
 
-def _read(path: Path, scale: str) -> Result:
+def _read(path: Path, scale: str, content: dict[str, Any]) -> Result:
     beside = path.parents[1] / "provenance" / path.name
-    metrics: Metrics = validated(Metrics, files.read_json(path), str(path), remedy=REMEDY)
+    metrics: Metrics = validated(Metrics, content, str(path), remedy=REMEDY)
     provenance: Provenance = validated(Provenance, files.read_json(beside), str(beside), remedy=REMEDY)
     result = Result(**vars(metrics), **vars(provenance))
     if (result.scale, result.name) != (scale, path.stem):

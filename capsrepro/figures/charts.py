@@ -21,6 +21,7 @@ from capsrepro.network.evaluation import Answers
 
 CHANGES = tuple(f"logit_change_{number}" for number in range(1, 6))  # columns of a CapsNet's history
 LOSS, RATE = "classification_loss", "learning_rate"  # columns of the history of a CapsNet with decoder
+TOTAL_LOSS = "loss"  # of any history
 PAPER = {2: 0.007, 5: 1e-5}  # pass of routing: the mean change of its logits after 500 epochs (Appendix A)
 # The quantities of `routing.Changes`: what the legend of Figure A.1 says, colour, marker and line.
 _QUANTITIES = {
@@ -100,29 +101,37 @@ def figure_a1(frame: pandas.DataFrame, measured: pandas.DataFrame, trained: str)
 
 
 @style()
-def figure_a2(trainings: Sequence[tuple[int | None, pandas.DataFrame]], data: str) -> Figure:
+def figure_a2(trainings: Sequence[tuple[int | None, pandas.DataFrame]], data: str, column: str = LOSS) -> Figure:
     """Draws the training loss of networks with different numbers of routing iterations.
 
+    Several trainings with the same number are a line, their mean, in a band from the lowest to the highest.
+
     Args:
-        trainings: the routing iterations of each, and its history with the columns `step`, `RATE` and `LOSS`.
+        trainings: the routing iterations of each, and its history with the columns `step`, `RATE` and `column`.
         data: title of the data set.
+        column: `LOSS`, or `TOTAL_LOSS` of networks without a decoder, whose only loss it is.
     """
+    groups: dict[int | None, list[pandas.DataFrame]] = {}
+    for iterations, frame in trainings:
+        groups.setdefault(iterations, []).append(frame)
     paper = " (paper: CIFAR-10)" if data != "CIFAR-10" else ""
-    title = (
-        f"Figure A.2: training loss on {data}{paper}, {' and '.join(str(number) for number, _ in trainings)} iterations"
-    )
-    note = (
-        "The classification loss (margin loss) alone, without what the decoder adds; each point is the mean over the "
-        "training steps since the point before it."
-    )
+    title = f"Figure A.2: training loss on {data}{paper}, {' and '.join(map(str, groups))} iterations"
+    alone = " alone, without what the decoder adds" if column == LOSS else ""
+    note = f"The margin loss{alone}; each point is the mean over the training steps since the point before it."
+    if len(trainings) > len(groups):
+        note += " Line: the mean over seeds. Band: from the lowest to the highest seed."
     if len({tuple(frame[["step", RATE]].iloc[0]) for _, frame in trainings}) > 1:
         note += " The learning rates fall at different speeds: the trainings differ in more than routing."
     figure = _page(title, note, 430)
     axes = _axes(figure, 80, 80, 700, 290)
-    for iterations, frame in trainings:
+    for iterations, frames in groups.items():
         name = f"{iterations} iteration{'s' * (iterations != 1)}"
+        if len(frames) > 1:
+            name += f", {len(frames)} seeds"
         colour = _COLOURS.get(iterations or 0)
-        axes.plot(frame["step"], frame[LOSS], color=colour, marker="o", markersize=3, label=name)
+        losses = pandas.concat(frames).groupby("step")[column].agg(["mean", "min", "max"])
+        axes.fill_between(losses.index, losses["min"], losses["max"], color=colour, alpha=0.2, linewidth=0)
+        axes.plot(losses.index, losses["mean"], color=colour, marker="o", markersize=3, label=name)
     axes.set(xlabel="training step", ylabel="classification loss")
     axes.legend()
     _logarithmic(axes)
@@ -130,12 +139,13 @@ def figure_a2(trainings: Sequence[tuple[int | None, pandas.DataFrame]], data: st
 
 
 @style()
-def confusion(given: Answers, trained: str) -> Figure:
+def confusion(given: Answers, trained: str, names: Sequence[str] = ()) -> Figure:
     """Draws the confusion matrix with labels as rows, and beside each row its number of errors.
 
     Args:
         given: the network's predictions on a whole test split.
         trained: data set and network, see `described`.
+        names: of the classes, where they are no digits.
     """
     counts = confusions(given)
     classes, pairs = len(counts), given.labels.shape[1] > 1
@@ -161,6 +171,9 @@ def confusion(given: Answers, trained: str) -> Figure:
     axes.xaxis.set(label_position="top", ticks_position="top")
     axes.grid(visible=False)
     axes.tick_params(length=0)
+    if names:
+        axes.set_xticks(range(classes), names, size=7)
+        axes.set_yticks(range(classes), names, size=7)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure

@@ -97,9 +97,14 @@ def cifar10(train: Cifar10, test: Cifar10) -> Figure:
         texts = [f"{label} {CIFAR10[label]}" for label in dataset.labels[numbers]]
         rows += [
             Row(unit(dataset.images[numbers]), texts, f"{split}, as published"),
-            Row(np.clip(pixels / (2 * _MOST) + 0.5, 0.0, 1.0), texts, f"{split}, as the network sees it"),
+            Row(visible(pixels), texts, f"{split}, as the network sees it"),
         ]
     return sheet("CIFAR-10", f"{note} {_data_names(train, test)}", rows)
+
+
+def visible(pixels: np.ndarray) -> np.ndarray:
+    """Standardised colours, float32 `(B, H, W, 3)`, as colours in [0, 1]."""
+    return np.clip(pixels / (2 * _MOST) + 0.5, 0.0, 1.0)
 
 
 def smallnorb(train: SmallNorb, test: SmallNorb) -> Figure:

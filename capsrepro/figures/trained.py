@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -13,10 +14,11 @@ from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 from capsrepro.figures import charts, routing_changes
+from capsrepro.figures.data import CIFAR10
 from capsrepro.network import devices, evaluation, models
 from capsrepro.network.weights import load_weights, origin_of, provenance_settings
 
-_TITLES = {"mnist": "MNIST", "multimnist": "MultiMNIST"}
+_TITLES = {"mnist": "MNIST", "multimnist": "MultiMNIST", "cifar10": "CIFAR-10"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,13 @@ class Trained:
     @property
     def title(self) -> str:
         """Data set and routing, see `charts.described`."""
-        return charts.described(_TITLES[self.settings.data], self.settings)
+        members = f"{self.settings.members} networks on " if self.settings.members > 1 else ""
+        return charts.described(f"{members}{_TITLES[self.settings.data]}", self.settings)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the classes; empty where they are digits."""
+        return CIFAR10 if self.settings.data == "cifar10" else ()
 
 
 def restored(where: RunPaths, data: Path) -> Trained:
@@ -52,7 +60,8 @@ def restored(where: RunPaths, data: Path) -> Trained:
     settings = origin_of(where).for_evaluation
     devices.share_gpus()
     dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", data, where.scale)
-    model = models.build(settings, dataset.image_shape, classes=dataset.classes, digits=dataset.digits)
+    shape = {"classes": dataset.classes, "digits": dataset.digits}
+    model = models.ensemble([models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)])
     load_weights(model, where.weights)
     return Trained(model, dataset, settings)
 
@@ -70,6 +79,26 @@ def history(where: RunPaths, *columns: str) -> tuple[int | None, pandas.DataFram
     """
     _check(where, where.history)
     return provenance_settings(where).routing, charts.history(where.history, *columns)
+
+
+def histories(folder: Path, runs: Sequence[str], *columns: str) -> list[tuple[int | None, pandas.DataFrame]]:
+    """The histories of runs at one scale, see `history`, with every seed that all of the runs have.
+
+    Args:
+        folder: of the scale, such as `results/quick`.
+        runs: their names.
+        columns: see `history`.
+
+    Raises:
+        Error: no seed was trained of all of them, or a file is malformed.
+    """
+    found = [
+        {int(path.stem.rpartition("-seed")[2]) for path in folder.glob(f"history/{run}-seed*.csv")} for run in runs
+    ]
+    if not (seeds := sorted(set.intersection(*found))):
+        command = f"python -m experiments.train RUN --scale {folder.name} --seed 0"
+        raise Error(f"{folder}/history: no seed of both {' and '.join(runs)}; run `{command}` for each")
+    return [history(RunPaths(folder.name, run, seed), *columns) for run in runs for seed in seeds]
 
 
 def _check(where: RunPaths, path: Path) -> None:

@@ -37,6 +37,7 @@ def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Repo
         _runs(found),
         *_digits(found),
         *_stops(found),
+        *_members(found),
         _figures(*figure_files.read(folder / scale)),
         *ablations.sections(known, folder / scale, scale),
         *map(_sheet, run_records.sheets(folder / scale)),
@@ -123,6 +124,19 @@ def _stops(found: Sequence[RunRecord]) -> list[Section]:
         if lines
         else []
     )
+
+
+def _members(found: Sequence[RunRecord]) -> list[Section]:
+    """Errors of the members of an ensemble, and of the sum of their scores."""
+    lines = []
+    for record in found:
+        counts = record.metrics.get("members_wrong", {})
+        for name, wrong in [*counts.items(), ("sum", record.result.wrong)] if counts else ():
+            error = text_of(100 * wrong / record.result.examples)
+            lines.append([*_named(record), Cell(name), Cell(error), Cell(f"{wrong}/{record.result.examples}")])
+    columns = ("run", "seed", "member", "test error %", "wrong/examples")
+    text = "An ensemble adds up the class scores of its members; the highest sum is its answer."
+    return [Section("members", "Ensembles, member by member", (text,), aligned(columns, lines))] if lines else []
 
 
 def _figures(found: Sequence[FigureFile], missing: Sequence[str]) -> Section:

@@ -33,8 +33,8 @@ KNOWN: Mapping[str, tuple[str, str]] = {
         "picture says what this one is of.",
     ),
     "mistakes": (
-        "Misclassified digits",
-        "Every misclassified test digit of MNIST, with its number, label, prediction and the lengths of both capsules.",
+        "Misclassified images",
+        "The misclassified test images, with number, label, prediction and the lengths of both capsules.",
     ),
     "confusion": ("Confusion matrix", "Which class was taken for which, on the test set."),
 }

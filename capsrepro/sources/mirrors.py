@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -105,9 +106,7 @@ class Npm:
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
             try:
-                status = process.wait(self.seconds)
-            except subprocess.TimeoutExpired:
-                raise MirrorError(f"too slow, not done after {self.seconds:g} s") from None
+                status = self._wait(process)
             finally:  # end npm and its child processes
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -115,6 +114,19 @@ class Npm:
             if status:
                 log.seek(0)
                 raise MirrorError(_complaint(log.read().decode(errors="replace")) or f"npm ended with status {status}")
+
+    def _wait(self, process: "subprocess.Popen[bytes]") -> int:
+        """Waits for npm, which tells nothing of its progress, and shows for how long."""
+        from tqdm import tqdm
+
+        clock = tqdm(desc=f"{self}", bar_format="{desc}: {elapsed}", leave=False, disable=None)
+        end = time.monotonic() + self.seconds
+        with clock:
+            while (left := end - time.monotonic()) > 0:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(min(1.0, left))
+                clock.refresh()
+        raise MirrorError(f"too slow, not done after {self.seconds:g} s")
 
 
 def _complaint(log: str) -> str:

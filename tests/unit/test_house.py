@@ -250,7 +250,11 @@ def template_values(stage):
             keys = values.removeprefix("${").removesuffix("}").split(".")
             matrix = {**matrix, axis: functools.reduce(lambda tree, key: tree[key], keys, parameters)}
     for choice in itertools.product(*matrix.values()):
-        yield {f"item.{axis}".rstrip("."): str(value) for axis, value in zip(matrix, choice, strict=True)}
+        values = dict(zip(matrix, choice, strict=True))
+        rows = {
+            f"{axis}.{key}": part for axis, row in values.items() if isinstance(row, dict) for key, part in row.items()
+        }
+        yield {f"item.{axis}".rstrip("."): str(value) for axis, value in (values | rows).items()}
 
 
 def filled(text, values):
@@ -284,7 +288,8 @@ def test_what_retrains_and_what_does_not():
     """A change of a loss retrains; one of the report does not; one of the training loop does not evaluate again."""
     deps = {stage: set(paths_of(STAGES[stage]["deps"])) for stage in STAGES}
     trained, evaluated = (
-        {stage, *(f"{stage}-{scale}" for scale in ("medium", "full", "paper"))} for stage in ("train", "evaluate")
+        {stage, *(f"{stage}-{scale}" for scale in ("medium", "full", "paper", "further"))}
+        for stage in ("train", "evaluate")
     )
     assert {stage for stage in deps if "capsrepro/network" in deps[stage]} == {
         *trained,
@@ -376,7 +381,12 @@ def test_declared_imports_are_all_that_the_code_imports():
     extras = itertools.chain(*(lines for name, lines in project["optional-dependencies"].items() if name != "test"))
     lines = [*project["dependencies"], *extras]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    declared |= {"yaml", "urllib3", "pydantic-core"}  # what PyYAML calls itself, and what Requests and Pydantic bring
+    declared |= {
+        "yaml",
+        "urllib3",
+        "pydantic-core",
+        "pil",
+    }  # names of PyYAML and Pillow, and what others bring
     imported = set().union(*(roots(imports(path)) for path in [*LIBRARY, *SCRIPTS, *BENCHMARKS]))
     others = imported - set(sys.stdlib_module_names) - {"benchmarks", "capsrepro", "experiments"}
     assert {canonicalize_name(name) for name in others} <= declared

@@ -31,6 +31,22 @@ def test_settings_of_a_scale_replace_those_of_the_run(tmp_path: Path) -> None:
     assert (run.steps, run.primary_types, run.conv_channels, run.routing, run.primary_atoms) == (5, 8, (16,), 3, 8)
 
 
+FURTHER = GOOD.replace(
+    "runs:", "sources: [cifar10]\nfurther: [{scale: quick, run: far, seed: 0, source: cifar10}]\nruns:"
+).replace("scale_settings:", "  far: {data: cifar10, model: capsnet, routing: 3}\nscale_settings:")
+
+
+def test_a_further_row_needs_settings_its_own_source_and_that_it_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(Error, match=r"unknown run 'far' in scale_settings\.quick"):
+        read(tmp_path, FURTHER)
+    good = f"{FURTHER}    far: {{steps: 5}}\n"
+    assert read(tmp_path, good).further == (params.Further(scale="quick", run="far", seed=0, source="cifar10"),)
+    with pytest.raises(Error, match="further, far: expected 'cifar10', its data, as source, received 'svhn'"):
+        read(tmp_path, good.replace("source: cifar10", "source: svhn"))
+    with pytest.raises(Error, match="further, far: cifar10 is not fetched; add it to `sources`"):
+        read(tmp_path, good.replace("sources: [cifar10]", "sources: [svhn]"))
+
+
 def test_a_part_of_the_recipe_may_be_set_alone_or_left_open(tmp_path: Path) -> None:
     text = GOOD.replace("routing: 3", "routing: 3, loss_recipe: paper, layers_recipe: null")
     run = read(tmp_path, text).settings("caps", "quick")

@@ -3,11 +3,12 @@
 import csv
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from capsrepro.core import not_run
+from capsrepro.core import not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.evidence import comparison, paper, predictions, tables
@@ -216,13 +217,41 @@ def test_metrics_without_provenance_or_torn_must_be_refused(tmp_path):
 
 def test_a_reason_that_is_no_text_must_be_refused(tmp_path):
     assert not_run.read(tmp_path, "full") == {}
-    (tmp_path / "full").mkdir()
-    path = tmp_path / "full" / "not_run.json"
-    path.write_text('{"svhn-capsnet": "source unreachable"}')
+    path = tmp_path / "full" / "metrics" / "svhn-capsnet-seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"run": "svhn-capsnet", "not_run": "source unreachable"}')
     assert not_run.read(tmp_path, "full") == {"svhn-capsnet": "source unreachable"}
-    path.write_text('{"svhn-capsnet": 1}')
-    with pytest.raises(Error, match="svhn-capsnet: expected text, received 1"):
+    assert evidence.read(tmp_path, "full") == []
+    path.write_text('{"run": "svhn-capsnet", "not_run": 1}')
+    with pytest.raises(Error, match="not_run: expected text, received 1"):
         not_run.read(tmp_path, "full")
+
+
+def test_a_reason_must_replace_no_result_and_go_with_the_result(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where, other = paths.RunPaths("full", R3, 0), paths.RunPaths("full", BASELINE, 1)
+    before = write(tmp_path / "results").read_bytes()
+    for one in (where, other):
+        not_run.write(one, "source unreachable")
+    assert where.metrics.read_bytes() == before
+    assert not_run.read(Path("results"), "full") == {BASELINE: "source unreachable"}
+    assert [result.run for result in evidence.read(Path("results"), "full")] == [R3]
+    for one in (where, other):
+        not_run.clear(one)
+    assert where.metrics.read_bytes() == before
+    assert not other.metrics.exists()
+    assert not other.provenance.exists()
+
+
+def test_a_note_in_the_folder_of_a_source_must_be_the_reason_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = paths.RunPaths("quick", "cifar10-ensemble", 0)
+    assert not_run.because_of(where, Path("data/cifar10")) == ""
+    not_run.note(Path("data/cifar10"), "no mirror serves it")
+    assert not_run.because_of(where, Path("data/cifar10")) == "no mirror serves it"
+    assert not_run.read(Path("results"), "quick") == {"cifar10-ensemble": "source unreachable"}
+    not_run.note(Path("data/cifar10"), "")
+    assert not_run.noted(Path("data/cifar10")) == ""
 
 
 def test_check_must_refuse_what_one_table_must_not_mix(tmp_path):
