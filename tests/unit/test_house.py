@@ -287,10 +287,8 @@ def test_stage_depends_on_its_scripts_and_on_exactly_the_rooms_that_they_import(
 def test_what_retrains_and_what_does_not():
     """A change of a loss retrains; one of the report does not; one of the training loop does not evaluate again."""
     deps = {stage: set(paths_of(STAGES[stage]["deps"])) for stage in STAGES}
-    trained, evaluated = (
-        {stage, *(f"{stage}-{scale}" for scale in ("medium", "full", "paper", "further"))}
-        for stage in ("train", "evaluate")
-    )
+    groups = ("medium", "full", "paper", "further")
+    trained, evaluated = ({name, *(f"{name}-{group}" for group in groups)} for name in ("train", "evaluate"))
     assert {stage for stage in deps if "capsrepro/network" in deps[stage]} == {
         *trained,
         *evaluated,
