@@ -19,6 +19,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.data.affnist import AffNist
+    from capsrepro.data.multimnist import MultiMnist
     from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
     from capsrepro.network import devices, environment, evaluation, models
@@ -36,9 +37,13 @@ def main(arguments: argparse.Namespace) -> None:
     given = evaluation.answers(model, dataset)
     score = evaluation.count([(given.scores, given.labels)], dataset)
     names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
+    if isinstance(dataset, MultiMnist):
+        names["pair_seed"] = dataset.seed
     if isinstance(dataset, AffNist):
-        stop = evaluation.evaluate(model, loading.load(settings, "stop", arguments.data, arguments.scale))
-        names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
+        expanded = loading.load(settings, "stop", arguments.data, arguments.scale)
+        stop = evaluation.answers(model, expanded)
+        accuracy = 100.0 - evaluation.count([(stop.scores, stop.labels)], expanded).error_pct
+        names |= {"built": dataset.built, "stop_accuracy_pct": accuracy, "stop_sha256": stop.sha256}
     steps = origin.steps // settings.members
     facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
     if len(members) > 1:

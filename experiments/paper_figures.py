@@ -35,8 +35,10 @@ def main(arguments: argparse.Namespace) -> None:
     numbers = {"5": errors, "a1": changes}
     losses = (charts.RATE, charts.LOSS)
     draw = {
-        "3": lambda: reconstructions.figure3(network(run).model, network(run).dataset, network(run).given),
-        "4": lambda: reconstructions.figure4(network(run).model, network(run).dataset),
+        "3": lambda: reconstructions.figure3(
+            network(run).model, network(run).dataset, network(run).given, network(run).title
+        ),
+        "4": lambda: reconstructions.figure4(network(run).model, network(run).dataset, network(run).title),
         "a1": lambda: charts.figure_a1(trained.history(run, *charts.CHANGES)[1], changes(), network(run).title),
         "a2": lambda: charts.figure_a2([trained.history(once, *losses), trained.history(run, *losses)], "MNIST"),
         "a2-cifar10": lambda: charts.figure_a2(
@@ -49,7 +51,11 @@ def main(arguments: argparse.Namespace) -> None:
             network(run).dataset, network(run).given, network(run).title, network(run).names
         ),
         "5": lambda: reconstructions.figure5(
-            network(both).model, network(both).dataset, network(both).given, segmentation.summary(errors())
+            network(both).model,
+            network(both).dataset,
+            network(both).given,
+            network(both).title,
+            segmentation.summary(errors()),
         ),
         "confusion-multimnist": lambda: charts.confusion(network(both).given, network(both).title),
     }

@@ -21,13 +21,14 @@ _PAIRS = 8  # pairs in a row of Figure 5; mistakes and forced reconstructions ar
 _MINUS = "\N{MINUS SIGN}"
 
 
-def figure3(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
+def figure3(model: keras.Model, dataset: Dataset, given: Answers, trained: str) -> Figure:
     """Draws test digits above their reconstructions, with label, prediction and reconstructed class.
 
     Args:
         model: a CapsNet with a decoder.
         dataset: the test split, one digit per image.
         given: the model's predictions on it.
+        trained: data set and network, see `charts.described`.
     """
     right, wrong = (np.flatnonzero(given.right == kind) for kind in (True, False))
     rows = []
@@ -47,10 +48,10 @@ def figure3(model: keras.Model, dataset: Dataset, given: Answers) -> Figure:
         f"the right the first {_BANDS * _WRONG} that are not, each drawn by its label and by its prediction. "
         f"{_score(given)}"
     )
-    return sheet("Figure 3: reconstructions of MNIST test images", note, rows, columns=_RIGHT + 1 + 2 * _WRONG)
+    return sheet(f"Figure 3: reconstructions of test images ({trained})", note, rows, columns=_RIGHT + 1 + 2 * _WRONG)
 
 
-def figure4(model: keras.Model, dataset: Dataset) -> Figure:
+def figure4(model: keras.Model, dataset: Dataset, trained: str) -> Figure:
     """Draws strips of 11 reconstructions, in each of which one dimension of the label's capsule is varied.
 
     The upper panel shows the first test image of each of six classes and the dimension that changes its reconstruction
@@ -59,6 +60,7 @@ def figure4(model: keras.Model, dataset: Dataset) -> Figure:
     Args:
         model: a CapsNet with a decoder.
         dataset: the test split, one digit per image.
+        trained: data set and network, see `charts.described`.
     """
     labels = dataset.batch(np.arange(len(dataset))).labels[:, 0]
     chosen = [int(np.argmax(labels == label)) for label in np.unique(labels)[:_DIGITS]]
@@ -81,13 +83,13 @@ def figure4(model: keras.Model, dataset: Dataset) -> Figure:
         "A strip shows what the decoder draws when one dimension of the capsule of the digit's label is moved by the "
         "number below. In the middle, at 0, is the reconstruction as it is."
     )
-    figure = sheet("Figure 4: what the dimensions of a capsule stand for", note, rows, columns=1)
+    figure = sheet(f"Figure 4: the dimensions of a capsule ({trained})", note, rows, columns=1)
     names += [f"dim. {place + 1}" for place in range(len(whole))]
     _label_strips(figure, names, last)
     return figure
 
 
-def figure5(model: keras.Model, dataset: Dataset, given: Answers, remark: str) -> Figure:
+def figure5(model: keras.Model, dataset: Dataset, given: Answers, trained: str, remark: str) -> Figure:
     """Draws pairs of digits above their two reconstructions, each in its colour.
 
     There are three bands: correctly classified pairs, mistakes, and reconstructions forced from an absent digit.
@@ -96,6 +98,7 @@ def figure5(model: keras.Model, dataset: Dataset, given: Answers, remark: str) -
         model: a CapsNet with a decoder for two digits.
         dataset: the test split, two digits per image.
         given: the model's predictions on it.
+        trained: data set and network, see `charts.described`.
         remark: the last sentence of the note: the errors over all pairs, see `segmentation.summary`.
     """
     right, wrong = (np.flatnonzero(given.right == kind) for kind in (True, False))
@@ -119,7 +122,7 @@ def figure5(model: keras.Model, dataset: Dataset, given: Answers, remark: str) -
         "are the prediction. *: one or both are neither label nor prediction, but the best scored of the others. "
         f"{_score(given)} {remark}"
     )
-    return sheet("Figure 5: reconstructions of MultiMNIST test pairs", note, rows, columns=_PAIRS)
+    return sheet(f"Figure 5: reconstructions of test pairs ({trained})", note, rows, columns=_PAIRS)
 
 
 def redrawn(model: keras.Model, names: Sequence[str], images: np.ndarray, digits: np.ndarray) -> Figure:

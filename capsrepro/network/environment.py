@@ -62,7 +62,7 @@ def versions() -> dict[str, str]:
     wanted = dict.fromkeys(("keras", backend, "numpy", *(("jaxlib",) if backend == "jax" else ())))
     found = {name: _version(name) for name in wanted} | {"python": platform.python_version()}
     if devices.gpus():
-        cuda = re.search(r"CUDA Version: *([\d.]+)", _nvidia_smi("-q", lines=None).replace("\t", " "))
+        cuda = re.search(r"CUDA Version\s*:\s*([\d.]+)", _nvidia_smi("-q", lines=None))
         driver = _nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader")
         found |= {"cuda": cuda[1] if cuda else "unknown", "driver": driver or "unknown"}
     return found

@@ -1,6 +1,7 @@
 """The committed results against goldens, so that none moves unnoticed; at paper scale against the paper."""
 
 import functools
+import json
 import math
 
 import pandas as pd
@@ -41,6 +42,23 @@ def test_committed_results_are_the_goldens() -> None:
         assert abs(mine["wrong"] - expected) <= band(expected), (
             f"{mine['run']}: {mine['wrong']} wrong, {expected} before"
         )
+
+
+def test_committed_metrics_name_the_steps_really_done() -> None:
+    """Not the limit, where a training stops at an accuracy before it."""
+    for path in (path for scale in ("quick", "full", "paper") for path in (RESULTS / scale / "metrics").glob("*.json")):
+        provenance = json.loads((path.parents[1] / "provenance" / path.name).read_text())
+        members = provenance["settings"].get("members", 1)
+        assert json.loads(path.read_text())["steps"] == provenance["steps_done"] // members, path
+
+
+@pytest.mark.parametrize("scale", ["quick", "full", "paper"])
+def test_committed_predictions_are_small_and_give_the_committed_counts(scale: str) -> None:
+    """What `experiments.table --check` recounts; larger files are left out of the repository."""
+    load_comparison(params.read(ROOT / "params.yaml"), RESULTS, scale, strict=True)
+    kept = sorted((RESULTS / scale / "predictions").glob("*.npz"))
+    assert not [path for path in kept if path.stat().st_size > 300_000]
+    assert all((RESULTS / scale / "metrics" / f"{path.stem}.json").is_file() for path in kept)
 
 
 @functools.cache

@@ -107,6 +107,7 @@ def imported_files(path):
 def test_the_library_is_its_rooms_and_nothing_beside_them():
     assert {path.name for path in (ROOT / "capsrepro").iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS)
     assert [path.name for path in (ROOT / "capsrepro").glob("*.py")] == ["__init__.py"]
+    assert len([*ROOMS, "experiments", "benchmarks"]) <= 14
 
 
 @each(LIBRARY)
@@ -284,6 +285,11 @@ def test_stage_depends_on_its_scripts_and_on_exactly_the_rooms_that_they_import(
     assert len(written) == len(set(written))
 
 
+@pytest.mark.parametrize(("name", "most"), [("dvc.yaml", 260), ("dvc.lock", 3000)])
+def test_the_pipeline_is_short(name, most):
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= most
+
+
 def test_what_retrains_and_what_does_not():
     """A change of a loss retrains; one of the report does not; one of the training loop does not evaluate again."""
     deps = {stage: set(paths_of(STAGES[stage]["deps"])) for stage in STAGES}
@@ -379,12 +385,7 @@ def test_declared_imports_are_all_that_the_code_imports():
     extras = itertools.chain(*(lines for name, lines in project["optional-dependencies"].items() if name != "test"))
     lines = [*project["dependencies"], *extras]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    declared |= {
-        "yaml",
-        "urllib3",
-        "pydantic-core",
-        "pil",
-    }  # names of PyYAML and Pillow, and what others bring
+    declared |= {"yaml", "pil", "pydantic-core"}  # what PyYAML and Pillow call themselves, and what Pydantic brings
     imported = set().union(*(roots(imports(path)) for path in [*LIBRARY, *SCRIPTS, *BENCHMARKS]))
     others = imported - set(sys.stdlib_module_names) - {"benchmarks", "capsrepro", "experiments"}
     assert {canonicalize_name(name) for name in others} <= declared
