@@ -18,8 +18,8 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.data.affnist import AffNist
     from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
-    from capsrepro.network import devices, environment, evaluation, models
-    from capsrepro.network.weights import load_weights, origin_of, weights_sha256
+    from capsrepro.network import devices, environment, evaluation, models, ties
+    from capsrepro.network.weights import origin_of, weights_sha256
 
     devices.share_gpus()
     origin = origin_of(where)
@@ -28,15 +28,18 @@ def main(arguments: argparse.Namespace) -> None:
     shape = {"classes": dataset.classes, "digits": dataset.digits}
     members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]
     model = models.ensemble(members)
-    load_weights(model, where.weights)
+    trained = ties.load(model, where, origin)
+    sha256 = weights_sha256(model)
+    names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
+    if trained != sha256:
+        names["rounded_from"] = trained
     given = evaluation.answers(model, dataset)
     score = evaluation.count([(given.scores, given.labels)], dataset)
-    names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
     if isinstance(dataset, AffNist):
         stop = evaluation.evaluate(model, loading.load(settings, "stop", arguments.data, arguments.scale))
         names |= {"built": dataset.built, "stop_accuracy_pct": 100.0 - stop.error_pct}
     steps = origin.steps // settings.members
-    facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
+    facts = results.metrics(settings, score, model.count_params() // settings.members, steps, sha256)
     predictions.write(where.predictions, given.predicted, given.labels, given.scores)
     files.write_json(where.evaluation, names | {"precision": settings.precision} | environment.describe())
     files.write_json(where.metrics, names | facts | {"counted_in": settings.precision, "test_sha256": given.sha256})

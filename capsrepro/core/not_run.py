@@ -20,7 +20,12 @@ def read(results: Path, scale: str) -> dict[str, str]:
 
 def write(results: Path, scale: str, run: str, reason: str | None) -> None:
     """Records the reason why a run has no result in `not_run.json` of its scale; None removes the entry."""
-    reasons = read(results, scale)
-    changed = {name: text for name, text in reasons.items() if name != run} | ({run: reason} if reason else {})
-    if changed != reasons:
-        files.write_json(results / scale / "not_run.json", changed)
+    path = results / scale / "not_run.json"
+
+    def change(before: dict[str, str]) -> dict[str, str]:
+        reasons: dict[str, str] = validated(dict[str, Text], before, str(path))
+        kept = {name: text for name, text in reasons.items() if name != run}
+        return kept | ({run: reason} if reason else {})
+
+    if reason or path.exists():  # nothing to remove from a file that is not there: no folder is made
+        files.change_json(path, change)
