@@ -10,8 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from capsrepro.core.text import one_line
 from capsrepro.sources.parts import MirrorError, Package
 from capsrepro.sources.web import Web
+
+_MOST_LOG = 1 << 20  # bytes of npm's output that are looked at
 
 
 class Mirror(Protocol):
@@ -114,10 +117,12 @@ class Npm:
                 process.wait()
             if status:
                 log.seek(0)
-                raise MirrorError(_complaint(log.read().decode(errors="replace")) or f"npm ended with status {status}")
+                raise MirrorError(
+                    _complaint(log.read(_MOST_LOG).decode(errors="replace")) or f"npm ended with status {status}"
+                )
 
 
 def _complaint(log: str) -> str:
     """The line of npm's log with the error code, such as `npm error code ENOTFOUND`; else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return next((line for line in lines if " code " in line), lines[-1] if lines else "")
+    return one_line(next((line for line in lines if " code " in line), lines[-1] if lines else ""))
