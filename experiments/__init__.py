@@ -1,13 +1,14 @@
 """The commands of the pipeline, one script each, and the shared parts of their command lines."""
 
 import argparse
-import errno
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from capsrepro.core import text
 from capsrepro.core.errors import Error, Stopped
+from capsrepro.core.params import MOST_SEED
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
@@ -15,20 +16,19 @@ FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all
 
 def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1."""
+    text.encode_anything(sys.stdout, sys.stderr)
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         main(arguments)
-    except Error as fault:
-        sys.exit(f"error: {fault}")
+    except (Error, OSError) as fault:
+        sys.exit(f"error: {text.message(fault)}")
     except ModuleNotFoundError as fault:
         if str(fault.name).partition(".")[0] not in BACKENDS:
             raise
         sys.exit(f"error: {fault}; install it, or set KERAS_BACKEND to one that is installed")
-    except OSError as fault:
-        sys.exit(f"error: {fault}; {'free some space' if fault.errno == errno.ENOSPC else 'fix that'} and run it again")
     except Stopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        print(f"stopped: {text.message(stop)}", file=sys.stderr)
         sys.exit(128 + stop.signal)  # 130 after Ctrl-C, 143 after SIGTERM, as in shells
     except KeyboardInterrupt:
         sys.exit(130)
@@ -47,7 +47,9 @@ def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
     parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order, distortion and dropout")
+    parser.add_argument(
+        "--seed", type=at_least(0, MOST_SEED), default=0, help="seed of weights, data order, distortion and dropout"
+    )
     return parser
 
 
@@ -61,20 +63,20 @@ def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help
     )
 
 
-def at_least(least: float) -> Callable[[str], float]:
-    """An argparse type for numbers of at least `least`; whole numbers if `least` is an int."""
+def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
+    """An argparse type for numbers from `least` to `most`; whole numbers if `least` is an int."""
 
-    def number(text: str) -> float:
-        value = type(least)(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"expected at least {least}, received {text}")
+    def number(word: str) -> float:
+        value = type(least)(word)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least} to {most}, received {word}")
         return value
 
     return number
 
 
-def _boolean(text: str) -> bool:
+def _boolean(word: str) -> bool:
     words = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"expected true or false, received {text!r}")
-    return words[text.lower()]
+    if word.lower() not in words:
+        raise argparse.ArgumentTypeError(f"expected true or false, received {word!r}")
+    return words[word.lower()]

@@ -76,5 +76,12 @@ def training_set(training: Training, folder: Path, scale: str) -> Any:
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of ablations; if not given: all")
-    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="for each side")
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=at_least(0, params.MOST_SEED),
+        default=[0, 1, 2],
+        metavar="SEED",
+        help="for each side",
+    )
     run_cli(main, parser)

@@ -72,6 +72,11 @@ def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument(
-        "--seeds", nargs="+", type=at_least(0), default=[0, 1, 2], metavar="SEED", help="for each network"
+        "--seeds",
+        nargs="+",
+        type=at_least(0, params.MOST_SEED),
+        default=[0, 1, 2],
+        metavar="SEED",
+        help="for each network",
     )
     run_cli(main, parser)

@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 from capsrepro.core import files
-from experiments import run_cli
+from capsrepro.core.params import MOST_SEED
+from experiments import at_least, run_cli
 
 NAMES = ("affnist", "expanded", "multimnist")
+MOST = 1000  # images or pairs per digit; as many as the paper's MultiMNIST has
 VERSIONS = {"quick": 1, "medium": 8, "full": 32, "paper": 32}  # affNIST's images per digit; the published set has 32
 
 
@@ -42,8 +44,14 @@ if __name__ == "__main__":
     )
     parser.add_argument("names", nargs="+", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
     parser.add_argument("--scale", default="quick", choices=VERSIONS, help="the scale; it selects folder and versions")
-    parser.add_argument("--versions", type=int, help="affNIST's images per digit; else quick 1, medium 8, others 32")
-    parser.add_argument("--pairs", type=int, default=1, help="MultiMNIST's pairs per base digit, in an index")
-    parser.add_argument("--seed", type=int, default=0, help="seed of affine maps, positions and pairs")
+    parser.add_argument(
+        "--versions", type=at_least(1, MOST), help="affNIST's images per digit; else quick 1, medium 8, others 32"
+    )
+    parser.add_argument(
+        "--pairs", type=at_least(1, MOST), default=1, help="MultiMNIST's pairs per base digit, in an index"
+    )
+    parser.add_argument(
+        "--seed", type=at_least(0, MOST_SEED), default=0, help="seed of affine maps, positions and pairs"
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")
     run_cli(main, parser)

@@ -22,8 +22,8 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.data.multimnist import MultiMnist
     from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
-    from capsrepro.network import devices, environment, evaluation, models
-    from capsrepro.network.weights import load_weights, origin_of, weights_sha256
+    from capsrepro.network import devices, environment, evaluation, models, ties
+    from capsrepro.network.weights import origin_of, weights_sha256
 
     devices.share_gpus()
     origin = origin_of(where)
@@ -33,10 +33,13 @@ def main(arguments: argparse.Namespace) -> None:
     shape = {"classes": dataset.classes, "digits": dataset.digits}
     members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]
     model = models.ensemble(members)
-    load_weights(model, where.weights)
+    trained = ties.load(model, where, origin)
+    sha256 = weights_sha256(model)
+    names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
+    if trained != sha256:
+        names["rounded_from"] = trained
     given = evaluation.answers(model, dataset)
     score = evaluation.count([(given.scores, given.labels)], dataset)
-    names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
     if isinstance(dataset, MultiMnist):
         names["pair_seed"] = dataset.seed
     if isinstance(dataset, AffNist):
@@ -45,7 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
         accuracy = 100.0 - evaluation.count([(stop.scores, stop.labels)], expanded).error_pct
         names |= {"built": dataset.built, "stop_accuracy_pct": accuracy, "stop_sha256": stop.sha256}
     steps = origin.steps // settings.members
-    facts = results.metrics(settings, score, model.count_params() // settings.members, steps, weights_sha256(model))
+    facts = results.metrics(settings, score, model.count_params() // settings.members, steps, sha256)
     if len(members) > 1:
         facts["members_wrong"] = {str(k): evaluation.evaluate(one, dataset).wrong for k, one in enumerate(members)}
     predictions.write(where.predictions, given.predicted, given.labels, given.scores)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from capsrepro.core import room
+from capsrepro.core.params import MOST_SEED
 from capsrepro.data import batches, mnist, multimnist
 from capsrepro.released import records, tfrecords
 from experiments import at_least, boolean_flag, run_cli
@@ -38,6 +40,9 @@ def main(arguments: argparse.Namespace) -> None:
     else:
         kind = records.SINGLE
         features = records.every_shift(digits.images, digits.labels, shift=arguments.shift, pad=arguments.pad)
+    side = 28 + 2 * arguments.pad
+    images = 3 * len(pairs) if arguments.multi_targets else (2 * arguments.shift + 1) ** 2 * len(digits)
+    room.check_disk(folder, images * side * side, "--shift, --pad and --num_pairs")
     bar = tqdm(features, total=len(digits), unit=" digits", disable=None)
     count = records.write(spec, kind, bar, generator=batches.generator(arguments.seed, _DEALING, 0))
     for path in tfrecords.named(spec):
@@ -60,12 +65,12 @@ def flags() -> argparse.ArgumentParser:
     add("--data_dir", type=Path, default=Path("data"), help="MNIST's IDX files are in it or in its subfolder mnist")
     add("--output_dir", type=Path, help="output folder; if not given: data_dir")
     add("--split", choices=SPLITS, default="train", help="valid_train: training images 10000-59999; valid_test: 0-9999")
-    add("--shift", type=at_least(0), default=2, help="largest shift of a digit in each direction, in pixels")
-    add("--pad", type=at_least(0), default=0, help="zeros on each side of a digit, in pixels")
+    add("--shift", type=at_least(0, 28), default=2, help="largest shift of a digit in each direction, in pixels")
+    add("--pad", type=at_least(0, 36), default=0, help="zeros on each side of a digit, in pixels")
     boolean_flag(parser, "multi_targets", False, "pairs of digits instead of single ones")
-    add("--num_pairs", type=at_least(1), default=1000, help="pairs per base digit")
+    add("--num_pairs", type=at_least(1, 10_000), default=1000, help="pairs per base digit")
     add("--max_shard", type=at_least(1), default=100_000, help="largest number of pairs in a file")
-    add("--seed", type=int, default=0, help="seed of the pairs and of their distribution over files")
+    add("--seed", type=at_least(0, MOST_SEED), default=0, help="seed of the pairs and of their distribution over files")
     return parser
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tabulate
 
-from capsrepro.core import params, paths
+from capsrepro.core import params, paths, text
 from capsrepro.core.errors import Error
-from capsrepro.data import pictures
+from capsrepro.core.params import MOST_SEED
+from capsrepro.data import picture_files, pictures
 from experiments import at_least, run_cli
 
 SCALES = ("paper", "full", "quick")
@@ -19,8 +20,7 @@ DRAWN = 80  # largest number of pictures drawn, eight in a row
 
 def main(arguments: argparse.Namespace) -> None:
     """Classifies all readable pictures; each unreadable file is reported in one line, and the exit code is then 1."""
-    if arguments.output.resolve() in [path.resolve() for path in arguments.images]:
-        raise Error(f"{arguments.output}: is one of the pictures; choose another --output")
+    picture_files.check_output(arguments.output, arguments.images)
     scale, weights = arguments.scale or SCALES[0], arguments.weights
     if weights is None:
         scales = [arguments.scale] if arguments.scale else SCALES
@@ -33,9 +33,10 @@ def main(arguments: argparse.Namespace) -> None:
     read, refused = [], 0
     for path in arguments.images:
         try:
-            read += pictures.read(path, arguments.first)
+            picture_files.check(path)
+            read += [one._replace(name=text.one_line(one.name)) for one in pictures.read(path, arguments.first)]
         except Error as fault:
-            print(f"error: {fault}", file=sys.stderr)
+            print(f"error: {text.message(fault)}", file=sys.stderr)
             refused += 1
     if read:
         answer(read, settings, weights, arguments.output)
@@ -60,7 +61,7 @@ def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, outp
     print(f"The digit, and the lengths of all ten capsules by {weights}:")
     print(tabulate.tabulate(lines, header, floatfmt=".2f", disable_numparse=[0]))
     if settings.reconstruction:
-        names = [one.name for one in read[:DRAWN]]
+        names = [picture_files.drawable(one.name) for one in read[:DRAWN]]
         drawing.save(reconstructions.redrawn(model, names, images[:DRAWN], digits[:DRAWN]), output)
         print(f"{output}: the first {len(names)} with their reconstructions")
 
@@ -71,7 +72,7 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
     parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
     parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(SCALES)} that has any")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the training")
+    parser.add_argument("--seed", type=at_least(0, MOST_SEED), default=0, help="seed of the training")
     parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({SCALES[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")

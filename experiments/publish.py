@@ -30,13 +30,13 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.evidence import model_card
-    from capsrepro.network import evaluation, models
+    from capsrepro.network import evaluation, models, ties
     from capsrepro.network.weights import load_weights, origin_of, save_weights
 
     origin, measured = origin_of(where), files.read_json(where.metrics).get("wrong")
     dataset = loading.load(origin.settings, "test", arguments.data, arguments.scale)
     model = models.build(origin.for_evaluation, (28, 28, 1))
-    load_weights(model, where.weights)
+    trained = ties.load(model, where, origin)
     as_trained = evaluation.evaluate(model, dataset).wrong
     with tempfile.TemporaryDirectory() as folder:
         halved = Path(folder, where.published.name)
@@ -48,14 +48,14 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     wrong = evaluation.evaluate(model, dataset).wrong
     print(f"{where.name}: {as_trained} of {len(dataset)} wrong as trained, {wrong} in half precision", flush=True)
     if wrong != measured:
-        counted = f"is {measured}, in half precision {wrong}; nothing published"
-        raise Error(f"{where.metrics}, wrong: {counted}; if these are its weights, run experiments.evaluate")
+        raise Error(f"{where.metrics}, wrong: is {measured}, in half precision {wrong}; nothing published; evaluate it")
     counts = {"wrong": wrong, f"wrong_of_first_{FIRST}": evaluation.evaluate(model, dataset, examples=FIRST).wrong}
-    publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note}
-    card = model_card.render(known, Path("results"), where.scale, {where.publication.stem: publication})
-    save_weights(model, where.published, origin=origin, half=True)  # already rounded: the same bytes
-    files.write_json(where.publication, publication)
-    files.write_text(where.card, card)
+    publication = counts | {"bytes": size, "sha256": sha256, "note": arguments.note, **ties.hashes(trained, model)}
+    with files.exclusive(where.card.parent):  # the card is about all published weights of the scale
+        card = model_card.render(known, Path("results"), where.scale, {where.publication.stem: publication})
+        save_weights(model, where.published, origin=origin, half=True)  # already rounded: the same bytes
+        files.write_json(where.publication, publication)
+        files.write_text(where.card, card)
     print(f"{where.published}: {size / 1e6:.1f} MB; {where.card}")
 
 
@@ -66,8 +66,8 @@ def restore(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
 
     if where.weights.exists():
         raise Error(f"{where.weights}: is there already, perhaps not rounded; delete it to restore {where.published}")
-    configured = known.settings(arguments.run, arguments.scale)
-    model = models.build(evaluation_settings(where.published, configured, where), (28, 28, 1))
+    settings = known.settings(where.run, where.scale)
+    model = models.build(evaluation_settings(where.published, settings, where), (28, 28, 1))
     load_weights(model, where.published)
     save_weights(model, where.weights, origin=read_origin(where.published))
     print(f"{where.weights}: restored from {where.published}")

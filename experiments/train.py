@@ -9,7 +9,10 @@ from experiments import run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains and writes three files, the weights last; only then the backups are removed."""
+    """Trains and writes three files, the weights last; only then the backups are removed.
+
+    The provenance has the hash of the weights, so that older weights do not pass for its own if writing ends early.
+    """
     from capsrepro.core import not_run, params, paths
 
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
@@ -23,8 +26,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     from capsrepro.core import files
     from capsrepro.data import loading
-    from capsrepro.network import devices, models
-    from capsrepro.network.weights import Origin, save_weights
+    from capsrepro.network import devices, models, ties
+    from capsrepro.network.weights import Origin, save_weights, weights_sha256
     from capsrepro.training import loop, provenance
     from capsrepro.training.tried import listed_if_unfinished
 
@@ -47,14 +50,14 @@ def main(arguments: argparse.Namespace) -> None:
             for member in range(settings.members)
         ]
     facts = provenance.describe(settings, dataset, trained)
+    model = models.ensemble([one.model for one in trained])
+    names = {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed}
     history = [{"member": number, **line} for number, one in enumerate(trained) for line in one.history]
     files.write_text(where.history, pandas.DataFrame(history).to_csv(index=False, float_format="%.6g"))
-    files.write_json(
-        where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts}
-    )
+    files.write_json(where.provenance, {**names, **facts, **ties.hashes(weights_sha256(model))})
     resolved = devices.resolved(settings)
     origin = Origin(arguments.run, arguments.scale, arguments.seed, facts["steps_done"], resolved)
-    save_weights(models.ensemble([one.model for one in trained]), where.weights, origin=origin)
+    save_weights(model, where.weights, origin=origin)
     for one in trained:
         one.backups.clear()
     message = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"

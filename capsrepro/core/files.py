@@ -1,4 +1,4 @@
-"""Atomic file writes and per-folder locks."""
+"""Reads of regular files, atomic file writes and per-folder locks."""
 
 import contextlib
 import fcntl
@@ -9,15 +9,54 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from capsrepro.core.errors import Busy, Error
+from capsrepro.core.text import one_line
+
+MOST_TEXT = 64 << 20  # bytes of a file of text that is read as a whole
+
+_MOST_HIDDEN = 40  # characters of a file's name in that of its temporary folder; names have at most 255 bytes
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
+    (stat.S_IFCHR, stat.S_IFBLK), "a device"
+)
+
+
+def regular(path: Path, most: int | None = None) -> Path:
+    """Returns `path` if it is a regular file, or a link to one; opening a pipe or a device could wait for ever.
+
+    Args:
+        path: the file.
+        most: largest size in bytes; None: any.
+
+    Raises:
+        OSError: there is no such file, or it must not be looked at.
+        Error: it is a folder, a pipe, a device or a socket, or larger than `most`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise Error(f"{path}: expected a file, received {_KINDS.get(stat.S_IFMT(status.st_mode), 'none')}; name a file")
+    if most is not None and status.st_size > most:
+        raise Error(f"{path}: expected at most {most} bytes, received {status.st_size}; look what it is")
+    return path
+
+
+def read_text(path: Path) -> str:
+    """Reads a regular file of UTF-8.
+
+    Raises:
+        OSError: there is no such file, or it is not readable.
+        Error: it is no regular file or too large, see `regular`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return regular(path, MOST_TEXT).read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -26,24 +65,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
     On any exception the temporary file is removed and `path` stays as it was. It has the file name of `path`, since
     writers such as Keras choose the format by the suffix. It lies in a hidden folder beside `path`, so that no search
-    for results finds it.
+    for results finds it. A system error without a file name, such as one of a full disk, gets the name of `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
-    hidden = f".{path.name}.{os.getpid()}@{socket.gethostname()}."
-    with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
-        temporary = Path(folder, path.name)
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+    hidden = f".{path.name[:_MOST_HIDDEN]}.{os.getpid()}@{socket.gethostname()}."
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        with tempfile.TemporaryDirectory(prefix=hidden, dir=path.parent) as folder:
+            temporary = Path(folder, path.name)
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+    except OSError as fault:
+        if fault.errno is None or not (fault.filename is None or hidden in str(fault.filename)):
+            raise
+        raise OSError(fault.errno, fault.strerror, str(path)) from fault  # not the temporary one, which is gone
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` atomically, in UTF-8."""
+    """Writes `text` to `path` atomically, in UTF-8; lone surrogates are written as Python escapes."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
@@ -59,17 +103,35 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-        Error: the file is missing or does not hold a JSON object.
+        Error: the file is missing, is no regular file, or does not hold a JSON object of valid Unicode.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(read_text(Path(path)))
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate could be read, but never be written
     except (OSError, ValueError, RecursionError) as fault:  # RecursionError: nested too deeply
-        raise Error(f"{path}: not readable as JSON ({fault}); run `dvc repro` to write it anew") from fault
+        reason = one_line(getattr(fault, "strerror", None) or fault)
+        raise Error(f"{path}: not readable as JSON ({reason}); run `dvc repro` to write it anew") from fault
     if not isinstance(content, dict):
         raise Error(
             f"{path}: expected a JSON object, received {type(content).__name__}; run `dvc repro` to write it anew"
         )
     return content
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Reads a JSON object, changes it and writes it; other processes that do the same wait, so that no change is lost.
+
+    Args:
+        path: the file; it counts as empty if it does not exist.
+        change: returns the new content. If that equals the old one, nothing is written.
+
+    Raises:
+        Error: see `read_json`.
+    """
+    with exclusive(path.parent):
+        before = read_json(path) if path.exists() else {}
+        if (after := change(before)) != before:
+            write_json(path, after)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -80,7 +142,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         Exception: the file is damaged; zipfile and NumPy then raise exceptions of many types.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(regular(path)) as archive:
         # Members are not compressed, so their claimed sizes must fit into the file.
         if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
             raise ValueError("its members claim to be larger than it is")
@@ -141,7 +203,7 @@ def _array(content: bytes) -> np.ndarray:
 
 def _remove_stale(path: Path) -> None:
     """Removes temporary folders of `path` that killed processes on this machine left behind."""
-    hidden = re.compile(rf"\.{re.escape(path.name)}\.(\d+)@{re.escape(socket.gethostname())}\.\w+")
+    hidden = re.compile(rf"\.{re.escape(path.name[:_MOST_HIDDEN])}\.(\d+)@{re.escape(socket.gethostname())}\.\w+")
     for entry in list(path.parent.iterdir()):
         if (match := hidden.fullmatch(entry.name)) and not _is_running(int(match[1])):
             shutil.rmtree(entry, ignore_errors=True)

@@ -13,11 +13,29 @@ from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from capsrepro.core.errors import Error
-from capsrepro.core.validation import CONFIG, Count, Flag, Natural, Number, Text, validated
+from capsrepro.core.files import read_text, regular
+from capsrepro.core.text import one_line
+from capsrepro.core.validation import CONFIG, Count, Flag, Name, validated
+
+MOST_SEED = 100_000  # a layer's seed is below (MOST_SEED + 1) * MOST_MEMBERS * 1000, and has to be below 2**32
+MOST_MEMBERS = 32
+MOST_BYTES = 1 << 20  # of a parameter file; this project's has 15 kB
 
 Recipe = Literal["paper", "released"]
 RoutingUpdate = Literal["accumulate", "replace"]
-Widths = Annotated[tuple[Count, ...], Field(min_length=1)]  # YAML has lists
+Width = Annotated[int, Field(strict=True, ge=1, le=65_536)]  # of a layer, or a number of examples in memory
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]  # YAML has lists
+Iterations = Annotated[int, Field(strict=True, ge=1, le=100)]
+Steps = Annotated[int, Field(strict=True, ge=1, le=10**9)]
+Pixels = Annotated[int, Field(strict=True, ge=0, le=28)]  # a larger shift leaves nothing of a digit
+Threads = Annotated[int, Field(strict=True, ge=1, le=1024)]
+Members = Annotated[int, Field(strict=True, ge=1, le=MOST_MEMBERS)]
+Pairs = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=MOST_SEED)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+Percentage = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
+Rate = Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)]
+Factor = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -34,34 +52,34 @@ class RunConfig:
     loss_recipe: Recipe | None = None  # `recipe` for the loss only: its weight or target; None: same as `recipe`
     layers_recipe: Recipe | None = None  # for the layers only: scale of primary capsules, first kernel of baselines
     loss: Literal["margin", "softmax", "sigmoid"] = "margin"
-    routing: Count | None = None  # routing iterations; None for networks without capsules
+    routing: Iterations | None = None  # routing iterations; None for networks without capsules
     routing_update: RoutingUpdate = "accumulate"  # of the logits by the agreement: b <- b + a, or b <- a (`replace`)
     reconstruction: Flag = False
     leaky: Flag = False  # leaky routing: a capsule may be routed to no class
     padding: Literal["valid", "same"] = "valid"
-    primary_atoms: Count = 8
-    digit_atoms: Count = 16
-    dropout: Number = 0.0
-    shift: Natural = 2  # largest shift in pixels; MNIST: training images only; MultiMNIST: both digits, also in tests
+    primary_atoms: Width = 8
+    digit_atoms: Width = 16
+    dropout: Share = 0.0
+    shift: Pixels = 2  # largest shift in pixels; MNIST: training images only; MultiMNIST: both digits, also in tests
     base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST; per_image: as the released code does
     validate: Flag = False  # train on the last 50,000 images and test on the first 10,000 training images
-    members: Count = 1  # ensemble: this many networks are trained in turn, and their class scores are added
-    batch_size: Count = 128
-    learning_rate: Number = 0.001
-    decay_rate: Number = 0.96
+    members: Members = 1  # ensemble: this many networks are trained in turn, and their class scores are added
+    batch_size: Width = 128
+    learning_rate: Rate = 0.001
+    decay_rate: Factor = 0.96
 
     conv_channels: Widths = (256,)
-    primary_types: Count = 32
+    primary_types: Width = 32
     dense_units: Widths = (512, 1024)  # hidden dense layers: of a CapsNet's decoder, or of a baseline
-    steps: Count = 300_000
-    decay_steps: Count = 2000  # the learning rate falls by the factor decay_rate in this many steps
-    checkpoint_steps: Count = 1500  # steps from one backup and line of history to the next
+    steps: Steps = 300_000
+    decay_steps: Steps = 2000  # the learning rate falls by the factor decay_rate in this many steps
+    checkpoint_steps: Steps = 1500  # steps from one backup and line of history to the next
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast (`devices`)
     train_examples: Count | None = None  # use only the first training images, this many; None: all
-    stop_pct: Number | None = None  # affNIST: stop at this accuracy on the expanded MNIST test set, at most `steps`
-    average: Number | None = None  # momentum of a moving average of the weights, which is the result; None: no average
-    test_pairs: Count = 1000  # MultiMNIST: pairs per test digit; the paper's 10 million are 1,000
-    threads: Count | None = None  # CPU threads; their number decides the order of sums, so the last digits; None: all
+    stop_pct: Percentage | None = None  # affNIST: stop at this accuracy on the expanded MNIST test set, at most `steps`
+    average: Share | None = None  # momentum of a moving average of the weights, which is the result; None: no average
+    test_pairs: Pairs = 1000  # MultiMNIST: pairs per test digit; the paper's 10 million are 1,000
+    threads: Threads | None = None  # CPU threads; their number decides the order of sums, so the last digits; None: all
 
     @property
     def recipe_of_loss(self) -> Recipe:
@@ -102,30 +120,30 @@ ScaleSettings.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
 class Selection:
     """What `dvc repro` trains at one scale: each row with each seed."""
 
-    rows: tuple[Text, ...]  # none: nothing is trained at this scale
-    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
+    rows: tuple[Name, ...]  # none: nothing is trained at this scale
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Further:
     """One training on data that is fetched besides MNIST, and the source that has it."""
 
-    scale: Text
-    run: Text
-    seed: Natural
-    source: Text
+    scale: Name
+    run: Name
+    seed: Seed
+    source: Name
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Params:
     """The content of `params.yaml`: the selection, the runs, and the settings of each scale for each run."""
 
-    trainings: dict[Text, Selection]
-    runs: dict[Text, RunConfig]
-    scale_settings: dict[Text, dict[Text, ScaleSettings]]
-    built: tuple[Text, ...] = ()  # scales whose test sets are built
-    figures: tuple[Text, ...] = ()  # scales whose figures are drawn
-    sources: tuple[Text, ...] = ()  # fetched besides MNIST
+    trainings: dict[Name, Selection]
+    runs: dict[Name, RunConfig]
+    scale_settings: dict[Name, dict[Name, ScaleSettings]]
+    built: tuple[Name, ...] = ()  # scales whose test sets are built
+    figures: tuple[Name, ...] = ()  # scales whose figures are drawn
+    sources: tuple[Name, ...] = ()  # fetched besides MNIST
     further: tuple[Further, ...] = ()
 
     def settings(self, run: str, scale: str) -> RunConfig:
@@ -167,6 +185,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
         for scale, entries in params.scale_settings.items():
             for name in entries:
                 _known(params.runs, name, "run", f"scale_settings.{scale}")
+                _check_layers(f"scale_settings.{scale}.{name}", params.settings(name, scale))
         for scale, selected in params.trainings.items():
             for row in selected.rows:
                 params.settings(row, scale)
@@ -198,6 +217,14 @@ def _check_source(further: Further, params: Params) -> None:
         raise Error(f"further, {further.run}: {data} is not fetched; add it to `sources`")
 
 
+def _check_layers(where: str, run: RunConfig) -> None:
+    """Checks the number of convolutions, which the settings of a scale may change."""
+    needed = {"capsnet": 1, "multimnist_baseline": 2}.get(run.model, len(run.conv_channels))
+    if len(run.conv_channels) != needed:
+        received = f"{needed} convolutions, received {len(run.conv_channels)}"
+        raise Error(f"{where}.conv_channels: a {run.model} has {received}; give each its channels")
+
+
 def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
     if name not in entries:
         raise Error(f"unknown {kind} {name!r} in {where}; known: {', '.join(entries) or 'none'}")
@@ -217,7 +244,7 @@ class _Loader(yaml.SafeLoader):
 
 def _parsed(path: Path) -> Any:
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+        return yaml.load(read_text(regular(Path(path), MOST_BYTES)), _Loader)  # a SafeLoader
     except OSError as fault:
         raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
     except (
@@ -230,4 +257,4 @@ def _parsed(path: Path) -> Any:
         RecursionError,
     ) as fault:
         # Besides YAMLError: raised by values such as `2001-99-99`, `!!int x` or `!!bool x`, and by deep nesting.
-        raise Error(f"{path}: not YAML ({' '.join(str(fault).split())}); correct it") from fault
+        raise Error(f"{path}: not YAML ({one_line(fault, 300)}); correct it") from fault

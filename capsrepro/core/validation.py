@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ Text = Annotated[str, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Natural = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Number = Annotated[float, Field(strict=True, gt=-(2.0**63), lt=2.0**63, allow_inf_nan=False)]
+# A name becomes part of the names of files: it leads to no other folder, and is read as it is by Markdown and a shell.
+Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$", max_length=100)]
 
 # pydantic's error types and our descriptions of the expected value; `{ge}` and the like are filled in from its details.
 _EXPECTED = {
@@ -34,6 +37,9 @@ _EXPECTED = {
     "finite_number": "a number",
     "string_type": "text",
     "string_too_short": "text",
+    "string_pattern_mismatch": "a name of letters, digits and . _ + = -",
+    "string_too_long": "a name of at most {max_length} letters, digits and . _ + = -",
+    "too_long": "a list of at most {max_length}",
     "tuple_type": "a list",
     "too_short": "a list that is not empty",
     "dict_type": "a mapping",
@@ -93,7 +99,7 @@ def _place(fault: ErrorDetails) -> str:
     """Formats the key of a fault: `, runs.caps.conv_channels[0]`; empty if the whole content is at fault."""
     path = ""
     for part in fault["loc"]:
-        name = str(part) if str(part).isprintable() else repr(part)
+        name = one_line(part if str(part).isprintable() else repr(part))
         path += f"[{part}]" if isinstance(part, int) else f".{name}" if path else name
     return f", {path}" if path else ""
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from capsrepro.core import files
+from capsrepro.core import files, room
 from capsrepro.core.errors import Error
 from capsrepro.data import hashing, mnist
 from capsrepro.data.batches import Images, shifted
@@ -162,7 +162,9 @@ def build_expanded(digits: Mnist, path: Path, seed: int = 0) -> None:
 
 def build_affnist(digits: Mnist, path: Path, versions: int = VERSIONS, seed: int = 0) -> None:
     """Writes affNIST, built from these digits with this many `versions` of each, to one file; see `affine`."""
-    images, parameters = affine(digits.images, np.arange(len(digits) * versions), versions, seed)
+    count = len(digits) * versions
+    room.check_memory(2 * count * SIZE * SIZE, f"affNIST with {versions} versions of each digit")  # and written once
+    images, parameters = affine(digits.images, np.arange(count), versions, seed)
     save(path, images, np.repeat(digits.labels, versions), parameters)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tabulate
 
 from capsrepro.core import files
+from capsrepro.evidence import lined
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.verdicts import Verdict
 
@@ -64,17 +64,17 @@ def measured(judged: Sequence[Judged]) -> list[list[str]]:
 
 def markdown(judged: Sequence[Judged], scale: str) -> str:
     """Both tables in Markdown, with a heading, the units and the meaning of the verdicts."""
-    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, _tabulated(display(judged), SHOWN, ALIGNMENT, "pipe")]
+    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, lined.table(display(judged), SHOWN, "pipe", ALIGNMENT)]
     if lines := measured(judged):
-        blocks += [HOW, _tabulated(lines, MEASURED, MEASURED_ALIGNMENT, "pipe")]
+        blocks += [HOW, lined.table(lines, MEASURED, "pipe", MEASURED_ALIGNMENT)]
     return "\n\n".join(blocks) + "\n"
 
 
 def latex(judged: Sequence[Judged], scale: str) -> str:
     r"""Both tables as LaTeX `tabular`s, for `\input`; they want the package booktabs. Statements break at 6 cm."""
-    tables = [_tabulated(display(judged), SHOWN, ALIGNMENT, "latex_booktabs").replace("{lllrrrl}", "{lp{6cm}lrrrl}")]
+    tables = [lined.table(display(judged), SHOWN, "latex_booktabs", ALIGNMENT).replace("{lllrrrl}", "{lp{6cm}lrrrl}")]
     if lines := measured(judged):
-        tables.append(_tabulated(lines, MEASURED, MEASURED_ALIGNMENT, "latex_booktabs"))
+        tables.append(lined.table(lines, MEASURED, "latex_booktabs", MEASURED_ALIGNMENT))
     signed = [re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", table) for table in tables]
     return f"% Claims at scale {scale}. Wants \\usepackage{{booktabs}}.\n" + "\n\n".join(signed) + "\n"
 
@@ -134,9 +134,3 @@ def _span(one: Judged) -> str:
 
 def _p(value: float | None) -> str:
     return "" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
-
-
-def _tabulated(lines: Sequence[Sequence[str]], columns: Sequence[str], alignment: Sequence[str], style: str) -> str:
-    return tabulate.tabulate(
-        lines, headers=list(columns), tablefmt=style, disable_numparse=True, colalign=list(alignment)
-    )

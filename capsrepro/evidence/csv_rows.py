@@ -2,12 +2,15 @@
 
 import csv
 import dataclasses
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from capsrepro.core import files
 from capsrepro.core.errors import Error
-from capsrepro.core.validation import validated
+from capsrepro.core.text import one_line
+from capsrepro.core.validation import shown, validated
 
 
 def read(path: Path, kind: type[Any], expected: Mapping[str, str]) -> list[tuple[str, Any]]:
@@ -27,16 +30,17 @@ def read(path: Path, kind: type[Any], expected: Mapping[str, str]) -> list[tuple
     """
     columns = [field.name for field in dataclasses.fields(kind)]
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            _check_header(next(reader, []), columns, path)
-            return [
-                (where, _row(cells, columns, kind, where, expected))
-                for cells in reader
-                for where in [f"{path}, line {reader.line_num}"]
-            ]
+        reader = csv.reader(io.StringIO(files.read_text(path), newline=""), strict=True)
+        _check_header(next(reader, []), columns, path)
+        return [
+            (where, _row(cells, columns, kind, where, expected))
+            for cells in reader
+            for where in [f"{path}, line {reader.line_num}"]
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise Error(f"{path}: not readable as CSV ({fault}); restore it with `git checkout {path}`") from fault
+        raise Error(
+            f"{path}: not readable as CSV ({one_line(fault)}); restore it with `git checkout {path}`"
+        ) from fault
 
 
 def by_id(lines: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,7 +52,7 @@ def by_id(lines: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for where, row in lines:
         if row.id in found:
-            raise Error(f"{where}, id: {row.id!r} stands in an earlier line too; give each row its own")
+            raise Error(f"{where}, id: {shown(row.id)} stands in an earlier line too; give each row its own")
         found[row.id] = row
     return found
 
@@ -56,9 +60,13 @@ def by_id(lines: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_header(names: list[str], columns: list[str], path: Path) -> None:
     for name in names:
         if name not in columns or names.count(name) > 1:
-            raise Error(f"{path}, line 1: unknown or repeated column {name!r}; known, each once: {', '.join(columns)}")
+            raise Error(
+                f"{path}, line 1: unknown or repeated column {shown(name)}; known, each once: {', '.join(columns)}"
+            )
     if names != columns:
-        raise Error(f"{path}, line 1: received the columns {', '.join(names) or 'none'}; write {', '.join(columns)}")
+        raise Error(
+            f"{path}, line 1: received the columns {one_line(', '.join(names)) or 'none'}; write {', '.join(columns)}"
+        )
 
 
 def _row(cells: list[str], columns: list[str], kind: type[Any], where: str, expected: Mapping[str, str]) -> Any:

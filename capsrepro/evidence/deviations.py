@@ -14,12 +14,12 @@ UNPLANNED = "unplanned"
 
 
 def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
-    """Whether a result was trained or evaluated with settings other than `settings`.
+    """Whether a result was trained or evaluated with settings other than `settings`, or evaluated with other weights.
 
     A setting that was added after the training counts as its default in params.py, which keeps the earlier behaviour.
     A precision of `auto` matches any, since the device decides it. Steps are a limit where training stops early.
     """
-    if settings is None:
+    if settings is None or result.of_other_weights:
         return True
     evaluated = {name: getattr(result, name) for name in ("recipe", "routing", "reconstruction", "steps")}
     if settings.get("stop_pct") is not None and result.steps <= settings.get("steps", result.steps):

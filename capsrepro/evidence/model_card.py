@@ -1,5 +1,6 @@
 """Renders the model card of a scale's published weights; every number is read from the result files."""
 
+import io
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from capsrepro.core import files
+from capsrepro.core import files, text
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
 from capsrepro.core.paths import RunPaths
@@ -35,27 +36,27 @@ _CARD = """\
 {%- if result.reconstruction %}, with decoder{% endif %}. It takes one grey digit, 28x28 in [0, 1], light on dark, and
 gives a score for each of the ten classes
 {%- if result.reconstruction %}; asked for a class, it draws the digit{% endif %}. `weights/{{ where.published.name }}`,
-{{ publication.bytes|megabytes }} MB in half precision, sha256 `{{ publication.sha256 }}`.
+{{ publication.bytes|megabytes }} MB in half precision, sha256 `{{ publication.sha256|code }}`.
 
 | | |
 |---|---|
 {% for measure, value in numbers %}
-| {{ measure }} | {{ value }} |
+| {{ measure }} | {{ value|literal }} |
 {% endfor %}
 
 **Training.** `{{ variables }}python -m experiments.train {{ arguments }}`, at commit
-`{{ result.git_revision or "unknown" }}`{{ " with changes" if provenance.git_dirty else "" }}:
+`{{ result.git_revision|code or "unknown" }}`{{ " with changes" if result.git_dirty else "" }}:
 {{ result.steps|count }} steps of {{ settings.batch_size }} images, {{ epochs|fixed(1) }} epochs of {{ epoch|count }};
 recipe `{{ result.recipe }}`; Adam, its rate
 {{ settings.learning_rate }}, times {{ settings.decay_rate }} every {{ settings.decay_steps|count }} steps;
 {{ settings.precision }}
 {%- if settings.average is not none %}; a moving average of the weights with momentum {{ settings.average }}{% endif %}.
-{{ (seconds / epochs)|fixed(1) }} seconds an epoch, {{ seconds|fixed(0) }} in all, on {{ result.device }};
-{{ versions }}.
-{%- if publication.note %} {{ publication.note }}{% endif %}
+{{ (seconds / epochs)|fixed(1) }} seconds an epoch, {{ seconds|fixed(0) }} in all, on {{ result.device|literal }};
+{{ versions|literal }}.
+{%- if publication.note %} {{ publication.note|literal }}{% endif %}
 
 
-**Data.** MNIST, sha256 of its files `{{ result.data_sha256 }}`: {{ result.train_examples|count }} training images,
+**Data.** MNIST, sha256 of its files `{{ result.data_sha256|code }}`: {{ result.train_examples|count }} training images,
 shifted by up to {{ settings.shift }} pixels, and {{ result.examples|count }} test images. Nothing was chosen on the
 test images: these are the weights at the end of the training.
 
@@ -108,34 +109,34 @@ def _card(known: Params, folder: Path, result: Result, seeds: Sequence[Result], 
     """The section on one file of weights; `seeds` are the results of its run, which share one verdict."""
     where = RunPaths(result.scale, result.run, result.seed)
     beside = folder / result.scale / "provenance" / where.provenance.name
-    provenance = files.read_json(beside)
     last = _last_line(folder / result.scale / "history" / where.history.name)
     flags = f"--scale {result.scale} --seed {result.seed}"
     try:
-        text: str = _template(_CARD).render(
+        card: str = _template(_CARD).render(
             result=result,
             publication=publication,
             where=where,
             numbers=[*_counts(result, publication), *_judged(known, folder, seeds), _seen(last)],
             arguments=f"{result.run} {flags}",
             flags=f"--run {result.run} {flags}",
-            variables=_variables(provenance),
-            provenance=provenance,
+            variables=_variables(result),
             settings=result.settings,
             seconds=result.train_seconds,
             epoch=EPOCH,
             epochs=result.steps * result.settings["batch_size"] / EPOCH,
-            versions=", ".join(f"{name} {version}" for name, version in provenance["versions"].items()),
+            versions=", ".join(f"{name} {version}" for name, version in result.versions.items()),
         )
     except (LookupError, TypeError, AttributeError, jinja2.UndefinedError) as fault:
         raise Error(f"{beside} or {where.publication}: lacks what the card says ({fault}); train again") from fault
-    return "\n\n".join(map(_wrapped, text.strip().split("\n\n"))) + "\n"
+    return "\n\n".join(map(_wrapped, card.strip().split("\n\n"))) + "\n"
 
 
-def _variables(provenance: Mapping[str, Any]) -> str:
+def _variables(result: Result) -> str:
     """The environment variables of the training command: a backend other than the default, and the arithmetic."""
-    backend = {} if provenance["backend"] == "tensorflow" else {"KERAS_BACKEND": provenance["backend"]}
-    return "".join(f"{name}={shlex.quote(value)} " for name, value in (backend | provenance["arithmetic"]).items())
+    backend = {} if result.backend == "tensorflow" else {"KERAS_BACKEND": result.backend}
+    return "".join(
+        f"{text.code(name)}={text.code(shlex.quote(value))} " for name, value in (backend | result.arithmetic).items()
+    )
 
 
 def _wrapped(paragraph: str) -> str:
@@ -175,13 +176,13 @@ def _seen(last: Mapping[str, Any]) -> tuple[str, str]:
 def _last_line(path: Path) -> Mapping[str, Any]:
     """The last line of a history."""
     try:
-        history = pd.read_csv(path)
+        history = pd.read_csv(io.StringIO(files.read_text(path)))
         return {name: history[name].iloc[-1] for name in ("step", "right", "loss")}
     except (OSError, ValueError, LookupError) as fault:
-        raise Error(f"{path}: not the history of a training ({fault}); train again") from fault
+        raise Error(f"{path}: not the history of a training ({text.one_line(fault)}); train again") from fault
 
 
-def _template(text: str) -> jinja2.Template:
+def _template(source: str) -> jinja2.Template:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -189,7 +190,9 @@ def _template(text: str) -> jinja2.Template:
     )
     environment.filters |= {
         "count": "{:,}".format,
+        "literal": text.markdown,
+        "code": text.code,
         "fixed": lambda value, digits: f"{value:.{digits}f}",
         "megabytes": lambda size: f"{size / 1e6:.1f}",
     }
-    return environment.from_string(text)
+    return environment.from_string(source)

@@ -9,6 +9,7 @@ import numpy as np
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 
 LENGTHS_OF = 10_000  # sets of exactly so many examples, as MNIST's test set has, keep their class scores
 MOST_BYTES = 64 << 20  # of all arrays of a file unpacked; MultiMNIST's 10 million pairs take 40 MB
@@ -67,7 +68,7 @@ def read(path: Path) -> Predictions:
     try:
         arrays = _arrays(path)
     except Exception as fault:  # zipfile and NumPy raise almost anything
-        raise Error(f"{path}: not readable ({' '.join(str(fault).split())}); {_REMEDY}") from fault
+        raise Error(f"{path}: not readable ({one_line(fault)}); {_REMEDY}") from fault
     received = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
     labels = arrays.get("labels", np.empty(()))
     shape = labels.shape
@@ -93,7 +94,7 @@ def _classes(classes: np.ndarray) -> np.ndarray:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(files.regular(path)) as archive:
         members = archive.infolist()
         if (size := sum(member.file_size for member in members)) > MOST_BYTES:
             raise ValueError(f"its members claim to hold {size} bytes, at most {MOST_BYTES} are read")

@@ -1,6 +1,7 @@
 """Builds, reads and checks results: the metrics of a run, and the part of its provenance that a verdict needs."""
 
 from collections.abc import Iterable
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from capsrepro.core import files, not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
-from capsrepro.core.validation import Count, Flag, Natural, Number, Text, validated
+from capsrepro.core.validation import Count, Flag, Natural, Number, Text, shown, validated
 from capsrepro.evidence.intervals import wilson
 
 REMEDY = "run `dvc repro` to write it anew"
@@ -39,6 +40,9 @@ class Metrics:
     counted_in: Text = ""  # precision of the forward passes; older files lack it, see `Result.counted_precision`
     test_sha256: Text = ""  # of the test images and labels as the network was given them
     stop_accuracy_pct: Number | None = None  # affNIST: accuracy on expanded MNIST's test set at the end of training
+    rounded_from: Text = ""  # sha256 of the weights as trained, where rounded ones were evaluated
+    digits_wrong: Natural = 0  # of pairs
+    digit_error_pct: Number = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -54,6 +58,22 @@ class Provenance:
     train_seconds: Number | None = None
     images_per_second: Number | None = None
     git_revision: Text = ""
+    git_dirty: Flag | None = None
+    trained_sha256: Text = ""  # of the weights at the end of the training; older files lack it
+    data: Text = ""
+    backend: Text = "tensorflow"
+    peak_memory_mb: Number = 0.0
+    versions: dict[Text, Text] = field(default_factory=dict)
+    arithmetic: dict[Text, Text] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class _Origin:
+    """Whose provenance a file is; files older than these keys lack them."""
+
+    run: Text | None = None
+    seed: Natural | None = None
+    scale: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -85,6 +105,16 @@ class Result(Metrics, Provenance):
     def counted_precision(self) -> str:
         """The precision of the evaluation; before metrics named it, that of the training."""
         return self.counted_in or self.trained_precision
+
+    @property
+    def of_other_weights(self) -> bool:
+        """Whether the evaluated weights are not those of the training that the provenance is of.
+
+        Weights restored from half precision have two hashes: `weights_sha256` is then that of the rounded ones, which
+        an evaluation names beside `rounded_from`.
+        """
+        counted = self.rounded_from or self.weights_sha256
+        return bool(self.trained_sha256) and counted != self.trained_sha256
 
 
 class Score(Protocol):
@@ -155,11 +185,15 @@ def check(results: Iterable[Result], scale: str) -> None:
     """Checks that the results may be compared in one table.
 
     Raises:
-        Error: the results mix scales, recipes of one run, or copies of one data set.
+        Error: the results mix scales, recipes of one run, or copies of one data set, or the metrics of a result are of
+            other weights than its provenance.
     """
     recipes: dict[str, Result] = {}
     copies: dict[str, Result] = {}
     for result in results:
+        if result.of_other_weights:
+            both = f"weights {result.weights_sha256[:12]}, its provenance is of {result.trained_sha256[:12]}"
+            raise Error(f"{result.name}: its metrics are of {both}; run `dvc repro` to evaluate it anew")
         if result.scale != scale:
             other = f"of scale {result.scale!r} in a table of scale {scale!r}"
             raise Error(f"{result.name}: {other}; make a table for each scale")
@@ -176,18 +210,28 @@ def check(results: Iterable[Result], scale: str) -> None:
 
 def _read(path: Path, scale: str, content: dict[str, Any]) -> Result:
     beside = path.parents[1] / "provenance" / path.name
+    origin = files.read_json(beside)
     metrics: Metrics = validated(Metrics, content, str(path), remedy=REMEDY)
-    provenance: Provenance = validated(Provenance, files.read_json(beside), str(beside), remedy=REMEDY)
+    provenance: Provenance = validated(Provenance, origin, str(beside), remedy=REMEDY)
     result = Result(**vars(metrics), **vars(provenance))
-    if (result.scale, result.name) != (scale, path.stem):
-        found = f"scale {result.scale!r}, run {result.run!r}, seed {result.seed}"
-        raise Error(f"{path}: expected the scale, run and seed of its path, received {found}; {REMEDY}")
+    _check_names(path, (result.scale, result.run, result.seed), (scale, path.stem))
+    of: _Origin = validated(_Origin, origin, str(beside), remedy=REMEDY)
+    told = (of.scale or scale, of.run or result.run, result.seed if of.seed is None else of.seed)
+    _check_names(beside, told, (scale, path.stem))
     if result.wrong > result.examples:
         raise Error(f"{path}, wrong: {result.wrong} of {result.examples} examples cannot be; {REMEDY}")
     if abs(result.test_error_pct - 100 * result.wrong / result.examples) > 0.001:
         counted = f"{result.wrong} of {result.examples} wrong"
         raise Error(f"{path}, test_error_pct: {result.test_error_pct} is not {counted}; {REMEDY}")
     return result
+
+
+def _check_names(path: Path, received: tuple[str, str, int], expected: tuple[str, str]) -> None:
+    """Checks that scale, run and seed in a file are those of its path: the scale and the stem of the file."""
+    scale, run, seed = received
+    if (scale, paths.stem(run, seed)) != expected:
+        found = f"scale {shown(scale)}, run {shown(run)}, seed {seed}"
+        raise Error(f"{path}: expected the scale, run and seed of its path, received {found}; {REMEDY}")
 
 
 def _whole(value: object) -> int:

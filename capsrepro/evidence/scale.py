@@ -2,13 +2,16 @@
 
 import csv
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from capsrepro.core import not_run
+from capsrepro.core import files, not_run
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
+from capsrepro.core.text import one_line
+from capsrepro.core.validation import Name, validated
 from capsrepro.evidence import paper, plan, predictions, results
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.plan import Plan
@@ -74,13 +77,12 @@ class Scale:
         if not path.is_file():
             return None
         try:
-            with open(path, encoding="utf-8", newline="") as file:
-                lines = [line for line in csv.DictReader(file, strict=True) if line]
+            lines = [line for line in csv.DictReader(io.StringIO(files.read_text(path)), strict=True) if line]
             if not lines or any(name not in lines[-1] for name in columns):
                 return None
             return [float(lines[-1][name]) for name in columns]
         except (OSError, ValueError, TypeError, csv.Error) as fault:
-            raise Error(f"{path}: not the history of a training ({fault}); {REMEDY}") from fault
+            raise Error(f"{path}: not the history of a training ({one_line(fault)}); {REMEDY}") from fault
 
     def check(self) -> None:
         """Refuses what one table must not mix, see `results.check`, and counts that the kept answers contradict.
@@ -104,6 +106,7 @@ def load(known: Params, folder: Path, scale: str) -> Scale:
     Raises:
         Error: nothing knows of the scale, or a file is malformed.
     """
+    validated(Name, scale, "the scale", remedy="choose an entry under `scale_settings`")  # it names a folder
     if scale not in known.scale_settings and not (folder / scale).is_dir():
         names = ", ".join(known.scale_settings)
         raise Error(f"unknown scale {scale!r}; known to the parameter file: {names}")

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tabulate
 
 from capsrepro.core import files
-from capsrepro.evidence import comparison, verdicts
+from capsrepro.evidence import comparison, lined, verdicts
 from capsrepro.evidence.results import Metrics, Result
 
 SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
@@ -35,7 +34,8 @@ POWER = (
 POWER_ALIGNMENT = ("left", "right", "right", "right", "right")
 ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
 FACTS = ("train_examples", "data_sha256", "device", "train_seconds", "images_per_second", "git_revision")
-_NOT_COUNTS = ("counted_in", "test_sha256", "stop_accuracy_pct")  # of metrics; the first stands beside the precision
+# Of metrics; the first stands beside the precision.
+_NOT_COUNTS = ("counted_in", "test_sha256", "stop_accuracy_pct", "rounded_from", "digits_wrong", "digit_error_pct")
 
 
 def display(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = ()) -> str:
     """
     blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes, _tabulated(table, "pipe")]
     if lines := power(table):
-        blocks += [POWER, _lined(lines, POWERED, "pipe", POWER_ALIGNMENT)]
+        blocks += [POWER, lined.table(lines, POWERED, "pipe", POWER_ALIGNMENT)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -140,10 +140,4 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tabulated(table: pd.DataFrame, style: str) -> str:
-    return _lined(display(table).to_numpy().tolist(), SHOWN, style, ALIGNMENT)
-
-
-def _lined(lines: Sequence[Sequence[str]], columns: Sequence[str], style: str, alignment: Sequence[str]) -> str:
-    return tabulate.tabulate(
-        lines, headers=list(columns), tablefmt=style, disable_numparse=True, colalign=list(alignment)
-    )
+    return lined.table(display(table).to_numpy().tolist(), SHOWN, style, ALIGNMENT)

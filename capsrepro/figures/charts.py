@@ -1,5 +1,6 @@
 """Draws the paper's Figures A.1 and A.2 from training histories, and the confusion matrix."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
+from capsrepro.core.text import one_line
 from capsrepro.figures.confusion import confusions
 from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
 from capsrepro.figures.routing_changes import IMAGES
@@ -43,9 +46,9 @@ def history(path: Path, *columns: str) -> pandas.DataFrame:
             finite number on each line.
     """
     try:
-        frame = pandas.read_csv(path)
+        frame = pandas.read_csv(io.StringIO(files.read_text(path)))
     except (OSError, ValueError) as fault:
-        raise Error(f"{path}: no history of a training ({' '.join(str(fault).split())}); train again") from fault
+        raise Error(f"{path}: no history of a training ({one_line(fault)}); train again") from fault
     if missing := [name for name in ("step", *columns) if name not in frame or frame[name].isna().all()]:
         raise Error(f"{path}: no column {', '.join(missing)}; train again")
     # If lines are longer than the header, pandas takes their first values as the index and shifts all columns.

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from capsrepro.core.params import RunConfig
-from capsrepro.network import devices
+from capsrepro.network import devices, sizes
 from capsrepro.network.layers import DigitCapsules, PrimaryCapsules
 from capsrepro.network.routing import lengths
 
@@ -25,8 +25,12 @@ def build(
         classes: C.
         digits: T, the number of digits in an image; the decoder reconstructs each of them.
         seed: seed of the initial weights and of dropout.
+
+    Raises:
+        Error: padding leaves no pixel, or the network does not fit into memory.
     """
     builders = {"capsnet": capsnet, "mnist_baseline": mnist_baseline, "multimnist_baseline": multimnist_baseline}
+    sizes.check(run, image_shape, classes)
     return builders[run.model](devices.resolved(run), image_shape, classes=classes, digits=digits, seed=seed)
 
 

@@ -17,12 +17,15 @@ from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
+from capsrepro.core.text import one_line
 from capsrepro.core.validation import CONFIG, Natural, Text, validated
 
 SEAL = b"sha256 of the bytes before: "  # followed by 32 bytes at the end of our weights files, which HDF5 ignores
 
 _ORIGIN = "capsrepro"  # the attribute of a weights file that holds its `Origin` as JSON
 _PIECE = 1 << 20  # bytes read at a time
+_NUMBERS = ("<f2", "<f4", "<f8")  # of weights: floating point, not complex
+_MOST_ORIGIN = 64 << 10  # bytes of an `Origin` as JSON
 _EXTRA_BYTES = 1 << 20  # that a weights file may have beyond its numbers
 
 
@@ -82,12 +85,10 @@ def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
     _check_file(path)
     try:
         with h5py.File(path, "r") as file:
-            text = file.attrs.get(_ORIGIN)
+            text = _origin_text(file)
         content = None if text is None else json.loads(text)
     except Exception as fault:  # HDF5 raises many types on damaged files
-        raise Error(
-            f"{path}: not readable ({' '.join(str(fault).split())[:200]}); delete it and train again"
-        ) from fault
+        raise Error(f"{path}: not readable ({one_line(fault, 200)}); delete it and train again") from fault
     if content is None:
         return None
     origin: Origin = validated(Origin, content, str(path))
@@ -146,18 +147,35 @@ def load_weights(model: keras.Model, path: Path) -> None:
     """
     _check_file(path)
     try:
-        _check_sizes(path)
+        _check_arrays(path)
         with warnings.catch_warnings():
             # If the file lacks the weights of a layer, Keras only warns and leaves the layer as initialised.
             warnings.simplefilter("error", UserWarning)
             uncompiled(model).load_weights(path)
     except Exception as fault:  # HDF5 raises many types on damaged files
-        reason = " ".join(str(fault).split())[:300]
+        reason = one_line(fault, 300)
         raise Error(
             f"{path}: not the weights of this {model.name} of {model.count_params()} parameters ({reason})"
         ) from fault
     if not all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.weights):
         raise Error(f"{path}: a weight is not finite; train again")
+
+
+def _filters(array: h5py.Dataset) -> int:
+    """The number of filters, such as compression, that an array is stored with."""
+    count: int = array.id.get_create_plist().get_nfilters()
+    return count
+
+
+def _origin_text(file: h5py.File) -> str | None:
+    """The text in the attribute of `Origin`; a list of texts could share its bytes and so fill the memory."""
+    if _ORIGIN not in file.attrs:
+        return None
+    attribute = file.attrs.get_id(_ORIGIN)
+    text = file.attrs[_ORIGIN] if attribute.shape == () else None
+    if not isinstance(text, str) or len(text) > _MOST_ORIGIN:
+        raise ValueError("its origin is no text, or too long")
+    return text
 
 
 def _check_file(path: Path) -> None:
@@ -197,16 +215,30 @@ def _is_sealed(path: Path) -> bool:
     return digest.digest() == seal[len(SEAL) :]
 
 
-def _check_sizes(path: Path) -> None:
-    """Raises ValueError if the arrays of a file claim more bytes than the file has, before any is read."""
+def _check_arrays(path: Path) -> None:
+    """Checks the arrays of a file before any is read.
+
+    Elements of variable length would share their bytes, so that few are many in memory. Arrays of other files, and
+    compressed or virtual ones, are not what Keras writes.
+
+    Raises:
+        ValueError: an array is not of plain floating-point numbers in the file itself, or there are too many bytes.
+    """
     sizes = [0]
 
-    def add(_: str, entry: Any) -> None:
+    def add(name: str, entry: Any) -> None:
         if isinstance(entry, h5py.Dataset):
+            if entry.dtype.str not in _NUMBERS or entry.is_virtual or entry.external or _filters(entry):
+                raise ValueError(f"{one_line(name)} is of {one_line(entry.dtype)}, or not stored as it is")
             sizes.append(entry.nbytes)
+
+    def check_link(name: str) -> None:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{one_line(name)} leads to elsewhere")
 
     with h5py.File(path, "r") as file:
         file.visititems(add)
+        file.visit_links(check_link)
     if sum(sizes) > path.stat().st_size:
         raise ValueError(f"its arrays claim to have {sum(sizes)} bytes")
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
+from capsrepro.core.validation import validated
 
 Model = Literal["capsule", "baseline"]
 Loss = Literal["margin", "softmax", "sigmoid"]
@@ -54,6 +55,9 @@ def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_s
     The default loss of a baseline deviates from the released code, which uses the margin loss. That loss is for lengths
     below one, but a baseline's scores are unbounded. The default here is the softmax loss, or the sigmoid loss with two
     targets.
+
+    Raises:
+        Error: a value is out of the range of its setting.
     """
     shared: dict[str, Any] = {
         "data": "mnist",
@@ -67,17 +71,24 @@ def settings(model: Model, hparams: Hparams, *, targets: int, steps: int, save_s
         "checkpoint_steps": save_steps,
     }
     if model == "baseline":
-        own: Loss = hparams.loss_type or ("softmax" if targets == 1 else "sigmoid")
-        return RunConfig(model="multimnist_baseline", conv_channels=(512, 256), dense_units=(1024,), loss=own, **shared)
-    return RunConfig(
-        model="capsnet",
-        routing=hparams.routing,
-        reconstruction=hparams.remake,
-        leaky=hparams.leaky,
-        primary_types=hparams.num_prime_capsules,
-        loss=hparams.loss_type or "margin",
-        **shared,
-    )
+        loss = hparams.loss_type or ("softmax" if targets == 1 else "sigmoid")
+        own: dict[str, Any] = {
+            "model": "multimnist_baseline",
+            "conv_channels": (512, 256),
+            "dense_units": (1024,),
+            "loss": loss,
+        }
+    else:
+        own = {
+            "model": "capsnet",
+            "routing": hparams.routing,
+            "reconstruction": hparams.remake,
+            "leaky": hparams.leaky,
+            "primary_types": hparams.num_prime_capsules,
+            "loss": hparams.loss_type or "margin",
+        }
+    run: RunConfig = validated(RunConfig, shared | own, "--hparams_override, --max_steps or --save_step")
+    return run
 
 
 def _value(key: str, text: str, kind: type) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from capsrepro.core.params import Params
+from capsrepro.core.text import code
 from capsrepro.evidence import comparison
 from capsrepro.evidence import results as evidence
 from capsrepro.evidence import scale as scales
@@ -148,7 +149,7 @@ def _sheet(sheet: Sheet) -> Section:
     stem = sheet.name.removesuffix(".csv")
     name = stem.replace("_", " ").replace("-", " ")
     lines = [[Cell(text) for text in line] for line in sheet.lines]
-    text = f"As it stands in `{sheet.name.replace('`', '')}`."
+    text = f"As it stands in `{code(sheet.name)}`."
     return Section(f"sheet-{stem}", name[:1].upper() + name[1:], (text,), aligned(sheet.columns, lines))
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from capsrepro.report.figure_files import FigureFile
 
@@ -73,6 +74,11 @@ def text_of(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
     return str(round(value, 4)) if isinstance(value, float) else str(value)
+
+
+def linked(path: str) -> str:
+    """The path of a file as the address of a link; its name may be in any bytes."""
+    return quote(path, errors="surrogateescape")
 
 
 def short(digest: str) -> str:

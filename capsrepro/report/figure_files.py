@@ -5,6 +5,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.evidence.paper import DATA
 
@@ -41,6 +42,8 @@ KNOWN: Mapping[str, tuple[str, str]] = {
 SAMPLES = "data"
 SAMPLE_CAPTION = "Labelled samples of what the network is given."
 _TITLES = {name: entry.title for name, entry in DATA.items()} | {"expanded": "expanded MNIST"}
+MOST_BYTES = 32 << 20  # of one figure
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _VECTOR = (".svg", ".pdf")
 
@@ -82,7 +85,7 @@ def read(folder: Path) -> tuple[list[FigureFile], list[str]]:
 
 
 def _read(path: Path, name: str) -> FigureFile:
-    content = path.read_bytes()
+    content = files.regular(path, MOST_BYTES).read_bytes()
     if len(content) < 24 or not content.startswith(_SIGNATURE):
         raise Error(f"{path}: not a PNG ({len(content)} bytes); run `dvc repro` to draw it anew")
     rest = path.stem.removeprefix(name).removeprefix("-")

@@ -1,17 +1,12 @@
 """Renders the report as Markdown for code hosts: pipe tables, figures as relative links."""
 
-import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote
 
 import tabulate
 
-from capsrepro.report.document import Cell, Report, Section, Table
+from capsrepro.core.text import markdown as escaped
+from capsrepro.report.document import Cell, Report, Section, Table, linked
 from capsrepro.report.figure_files import FigureFile
-
-# Markdown leaves an underscore within a word as it is, so names need no escape.
-_SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def render(report: Report) -> str:
@@ -30,14 +25,6 @@ def render(report: Report) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items())
-
-
-def escaped(text: str) -> str:
-    """Escapes text, so that Markdown shows it literally, on one line."""
-    whole = " ".join(text.split())
-    for character, entity in _ENTITIES.items():
-        whole = whole.replace(character, entity)
-    return _SPECIAL.sub(lambda match: f"\\{match[0]}", whole)
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -61,13 +48,13 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return f"[{escaped(cell.text)}]({quote(cell.link)})" if cell.link else escaped(cell.text)
+    return f"[{escaped(cell.text)}]({linked(cell.link)})" if cell.link else escaped(cell.text)
 
 
 def _picture(picture: FigureFile) -> Iterator[str]:
     yield f"### {escaped(picture.title)}"
-    yield f"![{escaped(picture.title)}]({quote(picture.path)})"
-    vector = ", ".join(f"[{path.rpartition('.')[2].upper()}]({quote(path)})" for path in picture.vector)
+    yield f"![{escaped(picture.title)}]({linked(picture.path)})"
+    vector = ", ".join(f"[{path.rpartition('.')[2].upper()}]({linked(path)})" for path in picture.vector)
     caption = [escaped(picture.caption), f"As a vector drawing: {vector}." if vector else ""]
     if any(caption):
         yield " ".join(filter(None, caption))

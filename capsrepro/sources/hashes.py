@@ -3,6 +3,7 @@
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
@@ -28,8 +29,7 @@ class Hashes:
         new = {file.name: hashes[file.name] for file in self.source.files if file.name in hashes and not file.sha256}
         if new.items() - self._recorded.items():
             self._recorded = self._recorded | new
-            with files.exclusive(self.path.parent):  # the file also records other sources
-                files.write_json(self.path, dict(sorted((self._read() | {self.place.name: self._recorded}).items())))
+            files.change_json(self.path, self._with_new)  # the file also records other sources
 
     def faults(self) -> dict[str, str]:
         """The faults of files on disk, by name; empty if all are present and correct."""
@@ -45,8 +45,14 @@ class Hashes:
         received = files.sha256(path)
         return "" if received == expected else f"wrong sha256, expected {expected}, received {received}"
 
+    def _with_new(self, before: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        recorded = self._checked(before)
+        return dict(sorted((recorded | {self.place.name: recorded.get(self.place.name, {}) | self._recorded}).items()))
+
     def _read(self) -> dict[str, dict[str, str]]:
-        content = files.read_json(self.path) if self.path.exists() else {}
+        return self._checked(files.read_json(self.path) if self.path.exists() else {})
+
+    def _checked(self, content: dict[str, Any]) -> dict[str, dict[str, str]]:
         for name, hashes in content.items():
             if not isinstance(hashes, dict) or not all(isinstance(sha256, str) for sha256 in hashes.values()):
                 message = f"expected a sha256 by the name of each file, received {reprlib.repr(hashes)}"

@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from capsrepro.core.text import one_line
 from capsrepro.sources.parts import MirrorError, Package
 from capsrepro.sources.web import Web
+
+_MOST_LOG = 1 << 20  # bytes of npm's output that are looked at
 
 
 class Mirror(Protocol):
@@ -113,7 +116,9 @@ class Npm:
                 process.wait()
             if status:
                 log.seek(0)
-                raise MirrorError(_complaint(log.read().decode(errors="replace")) or f"npm ended with status {status}")
+                raise MirrorError(
+                    _complaint(log.read(_MOST_LOG).decode(errors="replace")) or f"npm ended with status {status}"
+                )
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> int:
         """Waits for npm, which tells nothing of its progress, and shows for how long."""
@@ -132,4 +137,4 @@ class Npm:
 def _complaint(log: str) -> str:
     """The line of npm's log with the error code, such as `npm error code ENOTFOUND`; else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return next((line for line in lines if " code " in line), lines[-1] if lines else "")
+    return one_line(next((line for line in lines if " code " in line), lines[-1] if lines else ""))

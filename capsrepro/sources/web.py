@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from capsrepro.core import files
+from capsrepro.core.text import one_line
 from capsrepro.sources.parts import ContentError, MirrorError, Package
+from capsrepro.sources.sockets import Sockets
 
 if TYPE_CHECKING:
     import requests
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 PIECE = 1 << 16
+MOST_REDIRECTS = 5
+_MOST_DIGITS = 16  # of a length in bytes
+_ENDING = 1.0  # seconds that a shut connection may take to end its thread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Web:
                 done = 0
             else:
                 kind = PassingError if answer.status_code in (429, 500, 502, 503, 504) else MirrorError
-                raise kind(f"{package.name}: HTTP {answer.status_code} {answer.reason}")
+                raise kind(f"{package.name}: HTTP {answer.status_code} {one_line(answer.reason)}")
             try:
                 self._receive(answer, package, part, done)
             except MirrorError:
@@ -102,6 +107,7 @@ class Web:
 
     def _open(self, url: str, done: int) -> "requests.Response":
         import requests
+        import urllib3
 
         host = urlsplit(url).netloc
         if host in self.unreachable:
@@ -109,23 +115,41 @@ class Web:
         headers = {"Accept-Encoding": "identity"}
         if done:
             headers["Range"] = f"bytes={done}-"
+        with Sockets() as sockets:
+            try:
+                return _within(self.patience.answer, lambda: self._follow(sockets, url, headers), sockets.shut)
+            except (requests.ConnectionError, requests.Timeout, TimeoutError) as fault:
+                self.unreachable[host] = f"{host} does not answer ({_cause(fault)})"
+                raise MirrorError(self.unreachable[host]) from fault
+            except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as fault:
+                raise MirrorError(_cause(fault)) from fault  # ValueError: an address that is none
+
+    def _follow(self, sockets: Sockets, url: str, headers: dict[str, str]) -> "requests.Response":
+        """Requests `url` and follows redirects; requests itself would read their bodies, however long.
+
+        Raises:
+            MirrorError: there are too many redirects, or one does not lead to a web server.
+        """
         timeout = (self.patience.connect, self.patience.stall)
-        try:
-            return _within(
-                self.patience.answer, lambda: requests.get(url, headers=headers, stream=True, timeout=timeout)
+        for _ in range(MOST_REDIRECTS + 1):
+            answer: requests.Response = sockets.session.get(
+                url, headers=headers, stream=True, timeout=timeout, allow_redirects=False
             )
-        except (requests.ConnectionError, requests.Timeout, TimeoutError) as fault:
-            self.unreachable[host] = f"{host} does not answer ({_cause(fault)})"
-            raise MirrorError(self.unreachable[host]) from fault
-        except requests.RequestException as fault:
-            raise MirrorError(_cause(fault)) from fault
+            if not answer.is_redirect:
+                return answer
+            answer.close()
+            url = urljoin(url, answer.headers["Location"])
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise MirrorError(f"redirects to {one_line(url)}, which is no web server")
+        raise MirrorError(f"redirects more than {MOST_REDIRECTS} times")
 
     def _receive(self, answer: "requests.Response", package: Package, part: Path, done: int) -> None:
         """Appends the response body to the `done` bytes in `part`, checking size and rate."""
         from tqdm import tqdm
 
         length = answer.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdigit() else package.size if package.sha256 else None
+        announced = length.isascii() and length.isdigit() and len(length) < _MOST_DIGITS
+        total = done + int(length) if announced else package.size if package.sha256 else None
         if total is None:
             raise MirrorError(f"{package.name}: the server announces no size, and nobody published one")
         if total > package.size or (package.sha256 and total != package.size):
@@ -161,8 +185,11 @@ class Web:
         return piece
 
 
-def _within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Calls `call` in a thread and raises TimeoutError if it takes longer; name look-up has no timeout of its own."""
+def _within(seconds: float, call: Callable[[], Result], end: Callable[[], None]) -> Result:
+    """Calls `call` in a thread; if it takes longer, calls `end`, which is to end it, and raises TimeoutError.
+
+    The timeouts of sockets are for each single read, and name look-up has none.
+    """
     results: list[Result] = []
     faults: list[Exception] = []
 
@@ -175,14 +202,16 @@ def _within(seconds: float, call: Callable[[], Result]) -> Result:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(seconds)
+    if thread.is_alive():
+        end()
+        thread.join(_ENDING)
+        raise TimeoutError(f"nothing within {seconds:g} s")
     if faults:
         raise faults[0]
-    if not results:
-        raise TimeoutError(f"nothing within {seconds:g} s")
     return results[0]
 
 
 def _cause(fault: Exception) -> str:
     """The innermost reason of a fault, on one line and without object addresses."""
     inner = getattr(fault.args[0], "reason", fault) if fault.args else fault
-    return " ".join(str(inner).rsplit(">: ", 1)[-1].rsplit("): ", 1)[-1].split()) or type(fault).__name__
+    return one_line(str(inner).rsplit(">: ", 1)[-1].rsplit("): ", 1)[-1]) or type(fault).__name__

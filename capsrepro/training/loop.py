@@ -11,7 +11,7 @@ import numpy as np
 from capsrepro.core import files
 from capsrepro.core.params import RunConfig
 from capsrepro.data.batches import Batch, Dataset, Stream
-from capsrepro.network import devices, losses, models
+from capsrepro.network import devices, losses, models, sizes
 from capsrepro.training import signals
 from capsrepro.training.backups import Backups
 from capsrepro.training.callback import TrainingCallback, steps_done
@@ -66,6 +66,7 @@ def train(
             backup is kept.
         Stopped: a signal was received; the state is saved.
     """
+    sizes.check_batch(run, dataset.image_shape, dataset.classes)
     with files.locked(state, "training"), signals.deferred() as received:
         make_deterministic(seed)
         model = compiled(run, dataset, seed)

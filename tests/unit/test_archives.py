@@ -291,13 +291,13 @@ def test_unpack_all_leaves_nothing_when_it_is_interrupted(tmp_path, monkeypatch)
     path = packed(tmp_path / "x.tar.gz", ("a", CONTENT), ("b", CONTENT))
     written = []
 
-    def interrupted(stream, file, place):
+    def interrupted(stream, file, output):
         if written:
             raise KeyboardInterrupt
-        written.append(write(stream, file, place))
+        written.append(copy(stream, file, output))
 
-    write = archives._write
-    monkeypatch.setattr(archives, "_write", interrupted)
+    copy = archives._copy
+    monkeypatch.setattr(archives, "_copy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         archives.unpack_all(path, tmp_path / "place", 10**6)
     assert len(written) == 1

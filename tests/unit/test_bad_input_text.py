@@ -28,10 +28,12 @@ PARAMS = {
     "built": ["quick"],
     "figures": ["quick"],
     "runs": {
-        "caps": {"data": "mnist", "model": "capsnet", "routing": 3, "dropout": 0.5, "conv_channels": [16, 8]},
+        "caps": {"data": "mnist", "model": "capsnet", "routing": 3, "dropout": 0.5, "conv_channels": [16]},
         "base": {"data": "multimnist", "model": "multimnist_baseline", "loss": "sigmoid", "shift": 4, "stop_pct": 99.2},
     },
-    "scale_settings": {"quick": {"caps": {"steps": 5, "dense_units": [4]}, "base": {"precision": "float32"}}},
+    "scale_settings": {
+        "quick": {"caps": {"steps": 5, "dense_units": [4]}, "base": {"precision": "float32", "conv_channels": [8, 8]}}
+    },
 }
 
 
@@ -111,6 +113,7 @@ def test_params_may_have_aliases(folder: Path) -> None:
         "    data: multimnist", "    <<: *caps\n    data: mnist"
     )
     text = text.replace("model: multimnist_baseline", "model: capsnet").replace("loss: sigmoid", "loss: margin")
+    text = text.replace("      - 8\n      - 8\n", "      - 8\n")
     put(path, text.encode())
     assert params.read(path).runs["base"].routing == 3
 

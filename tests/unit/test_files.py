@@ -103,5 +103,6 @@ def test_a_command_on_a_full_disk_says_so_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "paper.csv").write_text((ROOT / "results" / "paper.csv").read_text(encoding="utf-8"), encoding="utf-8")
     done = run_code(code, tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: [Errno 28] No space left on device; free some space and run it again"
+    where = tmp_path / "quick" / "table.md"
+    assert done.stderr == f"error: {where}: No space left on device; free some space and run it again\n"
     assert [path.name for path in (tmp_path / "quick").iterdir()] == ["metrics"]

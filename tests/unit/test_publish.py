@@ -1,8 +1,10 @@
 """`experiments.publish`: weights in half precision with a card that says what the files say, and the way back."""
 
 import argparse
+import errno
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from capsrepro.core.errors import Error
 from capsrepro.data import loading
 from capsrepro.data.mnist import Mnist
 from capsrepro.evidence import model_card
-from capsrepro.network import evaluation, models
+from capsrepro.network import evaluation, models, weights
 from capsrepro.network.weights import load_weights, weights_sha256
 from experiments import evaluate, publish, train
 from tests.support import ROOT
@@ -31,6 +33,7 @@ TINY = {
     "conv_channels": [8], "primary_types": 2, "dense_units": [16, 16], "steps": 60, "decay_steps": 100,
     "checkpoint_steps": 30,
 }  # fmt: skip
+FEWER = {**TINY, "steps": 20, "checkpoint_steps": 20}
 PARAMS = {
     "trainings": {"quick": {"rows": [RUN], "seeds": [0]}},
     "runs": {RUN: ENTRY, "pairs": {**ENTRY, "data": "multimnist"}},
@@ -86,13 +89,33 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_is_published_is_what_was_counted(project: Path, digits: Digits) -> None:
     publish.main(arguments())
     message = json.loads(WHERE.publication.read_text())
-    assert list(message) == ["wrong", "wrong_of_first_1000", "bytes", "sha256", "note"]
+    counts = ["wrong", "wrong_of_first_1000", "bytes", "sha256", "note"]
+    assert list(message) == [*counts, "trained_sha256", "rounded_sha256"]
     assert message["bytes"] == WHERE.published.stat().st_size < 0.6 * WHERE.weights.stat().st_size
     assert message["sha256"] == hashlib.sha256(WHERE.published.read_bytes()).hexdigest()
     model = built()
     load_weights(model, WHERE.published)
     assert evaluation.evaluate(model, few(digits)).wrong == message["wrong"] == message["wrong_of_first_1000"]
     assert json.loads(WHERE.metrics.read_text())["wrong"] == message["wrong"]
+
+
+def test_a_training_that_cannot_write_its_weights_leaves_no_older_ones_that_pass_for_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (project / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "scale_settings": {"quick": {RUN: FEWER}}}))
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "save_weights", full)
+        with pytest.raises(OSError, match="No space left"):
+            train.main(arguments())
+    assert files.read_json(WHERE.provenance)["steps_done"] == 20
+    with pytest.raises(Error, match="weights of sha256 .* train again"):
+        evaluate.main(arguments())
+    train.main(arguments())
+    evaluate.main(arguments())
+    assert files.read_json(WHERE.metrics)["steps"] == 20
 
 
 def test_publishing_again_changes_nothing(project: Path) -> None:

@@ -1,5 +1,6 @@
 """Downloads from a real server on loopback that behaves well, badly, and in between."""
 
+import contextlib
 import errno
 import hashlib
 import re
@@ -72,6 +73,35 @@ class Behaving(Handler):
     def redirect(self):
         self.answer(b"", status=302, Location="/good/x.bin")
 
+    def heavy(self):  # a redirect whose body has no end
+        self.send_response(302)
+        self.send_header("Location", "/good/x.bin")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.server.over.is_set():
+                self.wfile.write(bytes(1 << 16))
+
+    def nowhere(self):
+        self.answer(b"", status=302, Location="file:///etc/passwd")
+
+    def malformed(self):
+        self.answer(b"", status=302, Location="http://[::1/x.bin")
+
+    def rude(self):
+        self.send_response(403, "\x1b[31m " + "a" * 60_000)
+        self.end_headers()
+
+    def digits(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "\u00b2")
+        self.end_headers()
+
+    def dribble(self):  # a line of headers without end
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        with contextlib.suppress(OSError):
+            while not self.server.over.wait(0.001):
+                self.wfile.write(b"x")
+
     def loop(self):
         self.answer(b"", status=302, Location=self.path)
 
@@ -112,7 +142,7 @@ def download(server, tmp_path):
     return download
 
 
-@pytest.mark.parametrize("behaviour", ["good", "busy", "redirect", "unsized", "ranges"])
+@pytest.mark.parametrize("behaviour", ["good", "busy", "redirect", "heavy", "unsized", "ranges"])
 def test_download_brings_every_byte(download, behaviour):
     assert download(behaviour) == CONTENT
 
@@ -124,7 +154,11 @@ def test_download_brings_every_byte(download, behaviour):
         ("longer", f"expected {len(CONTENT)} bytes, the server announces {len(CONTENT) + 1}", 1),
         ("endless", "the server sends more", 1),
         ("forbidden", "HTTP 403 Forbidden", 1),
-        ("loop", "Exceeded 30 redirects", 31),
+        ("loop", "redirects more than 5 times", 6),
+        ("nowhere", r"redirects to file:///etc/passwd, which is no web server", 1),
+        ("malformed", "Failed to parse|Invalid URL|[Ii]nvalid", 1),
+        ("rude", r"HTTP 403 \\x1b\[31m a{40}.*\.\.\.a{70}", 1),
+        ("digits", "the server sends more|expected|truncated", 3),
         ("stall", "stalled, no byte for 0.1 s", 1),
     ],
 )
@@ -183,12 +217,29 @@ def test_a_silent_host_is_waited_for_once(server, download):
     assert len(server.asked) == 1
 
 
+def test_after_a_timeout_no_thread_is_left(download, monkeypatch):
+    threads = []
+    start = threading.Thread.start
+
+    def started(thread):
+        threads.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    for behaviour in ("silent", "dribble"):
+        with pytest.raises(MirrorError, match="nothing within"):
+            download(behaviour, patience=Patience(answer=0.2, stall=60))
+    waiting = [thread for thread in threads if "(work)" in thread.name]
+    assert len(waiting) == 2
+    assert not any(thread.is_alive() for thread in waiting)
+
+
 def test_a_host_that_refuses_connections_is_asked_once(server, monkeypatch, tmp_path):
     import requests
 
     calls = []
-    get = requests.get
-    monkeypatch.setattr(requests, "get", lambda *args, **settings: calls.append(args) or get(*args, **settings))
+    get = requests.Session.get
+    monkeypatch.setattr(requests.Session, "get", lambda *args, **named: calls.append(args) or get(*args, **named))
     web = Web(HURRY)
     for name in ("a", "b"):
         with pytest.raises(MirrorError, match=r"127\.0\.0\.1:1 does not answer \(.*Connection refused"):
