@@ -47,9 +47,7 @@ def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
     parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
-    parser.add_argument(
-        "--seed", type=at_least(0, MOST_SEED), default=0, help="seed of weights, data order, distortion and dropout"
-    )
+    parser.add_argument("--seed", type=a_seed, default=0, help="seed of weights, data order, distortion and dropout")
     return parser
 
 
@@ -73,6 +71,11 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def a_seed(word: str) -> float:
+    """An argparse type for seeds."""
+    return at_least(0, MOST_SEED)(word)
 
 
 def _boolean(word: str) -> bool:
