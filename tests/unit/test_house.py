@@ -24,7 +24,7 @@ LIGHT_ROOMS = ["core", "sources", "evidence", "report"]  # a check of the paper'
 LIGHT_SCRIPTS = ["claims", "fetch", "report", "sweep", "table"]
 HEAVY = ("tensorflow", "keras", "torch", "jax")
 
-LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120, "__init__.py": 120}  # released commands, shared parts; others: 80
+LONGEST_SCRIPT = {"experiment.py": 120, "mnist_shift.py": 120, "__init__.py": 120}  # the others: 80
 COUNTER_BASED = {"BitGenerator", "Generator", "Philox", "SeedSequence"}
 # Every address in a tracked file leads to one of these: data, papers, forges, formats. No package registry is there.
 HOSTS = (
