@@ -371,7 +371,7 @@ def test_declared_imports_are_all_that_the_code_imports():
     extras = itertools.chain(*(lines for name, lines in project["optional-dependencies"].items() if name != "test"))
     lines = [*project["dependencies"], *extras]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    declared |= {"yaml", "urllib3", "pydantic-core"}  # what PyYAML calls itself, and what Requests and Pydantic bring
+    declared |= {"yaml", "pil", "urllib3", "pydantic-core"}  # PyYAML's and Pillow's names; of Requests and Pydantic
     imported = set().union(*(roots(imports(path)) for path in [*LIBRARY, *SCRIPTS, *BENCHMARKS]))
     others = imported - set(sys.stdlib_module_names) - {"benchmarks", "capsrepro", "experiments"}
     assert {canonicalize_name(name) for name in others} <= declared
