@@ -9,7 +9,8 @@ from capsrepro.core.text import code
 from capsrepro.evidence import comparison
 from capsrepro.evidence import results as evidence
 from capsrepro.evidence import scale as scales
-from capsrepro.report import ablations, figure_files, judgements, run_records
+from capsrepro.evidence.scale import Scale
+from capsrepro.report import ablations, cost, curves, digits, figure_files, judgements, run_records, summary
 from capsrepro.report.document import Cell, Report, Section, Table, aligned, commit, short, text_of
 from capsrepro.report.figure_files import FigureFile
 from capsrepro.report.run_records import RunRecord, Sheet
@@ -24,30 +25,56 @@ SCALES: Mapping[str, str] = {
 }
 
 
-def build(known: Params, folder: Path, scale: str, strict: bool = False) -> Report:
+def build(known: Params, folder: Path, scale: str, strict: bool = False, data: Path | None = None) -> Report:
     """Builds the report of a scale and the published checkpoints; for arguments and errors see `report.write`."""
     table, results = comparison.load_comparison(known, folder, scale, strict)
     order = list(table["id"])  # the paper's order; runs that are not in the paper come last
     results.sort(key=lambda result: order.index(result.run) if result.run in order else len(order))
     found = run_records.read(folder, scale, [*results, *evidence.read(folder, "released")])
-    claims = judgements.judged_claims(scales.load(known, folder, scale))
+    ours = scales.load(known, folder, scale)
+    claims = judgements.judged_claims(ours)
     paper = table[~table["id"].duplicated()]  # a second row of the same id is of a published checkpoint
     sections = (
+        judgements.glance(ours, claims, table),
         *judgements.claim_sections(claims),
         *judgements.number_sections(table, results),
         _runs(found),
         *_digits(found),
         *_stops(found),
         *_members(found),
+        *_curves(folder / scale, found),
+        _wrong_digits(ours, data),
         _figures(*figure_files.read(folder / scale)),
         *ablations.sections(known, folder / scale, scale),
         *map(_sheet, run_records.sheets(folder / scale)),
+        *cost.sections(found),
         _made(found),
         _traces(found),
     )
     text = (PURPOSE, *filter(None, [SCALES.get(scale)]))
     counts = Counter(one.verdict for one in claims), Counter(paper["verdict"])
-    return Report(f"{PAPER}, rerun at scale {scale}", text, *counts, sections)
+    told = summary.sentences(*counts)
+    return Report(f"{PAPER}, rerun at scale {scale}", told, text, _scales(known, folder, scale), *counts, sections)
+
+
+def _scales(known: Params, folder: Path, scale: str) -> dict[str, str]:
+    """Every scale that has a folder, with the way to it; of the scale itself there is none."""
+    names = [name for name in known.scale_settings if name != "released" and (folder / name).is_dir()]
+    return {name: "" if name == scale else f"../{name}" for name in dict.fromkeys([*names, scale])}
+
+
+def _curves(folder: Path, found: Sequence[RunRecord]) -> list[Section]:
+    text = (
+        "Loss and errors over the steps, each on a logarithmic axis; a line for each seed and member. Solid: means "
+        "over the training images since the last point. Dashed: images that the network is not trained on."
+    )
+    drawn = curves.read(folder, found)
+    return [Section("curves", "Training curves", (text,), curves=drawn)] if drawn else []
+
+
+def _wrong_digits(ours: Scale, data: Path | None) -> Section:
+    shown, text = digits.read(ours, data)
+    return Section("wrong-digits", "Wrong digits", (text,), digits=shown)
 
 
 def _runs(found: Sequence[RunRecord]) -> Section:

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from capsrepro.report.curves import Curves
+from capsrepro.report.digits import WrongDigit
 from capsrepro.report.figure_files import FigureFile
+from capsrepro.report.forest import Forest
 
 _NUMBERS = re.compile(r"([+-]?\d+(\.\d+)?(e[+-]?\d+)?( to | ± |/|$))+")  # `3.34`, `1.73 to 2.28`, `334/10000`
 _SHORT = 12  # characters shown of a hash; the files hold all of it
@@ -36,7 +39,10 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading with optional text, table, figures and notes, shown in this order."""
+    """A heading with optional text, drawings, table, figures and notes, shown in this order.
+
+    The drawings (`forests`, `curves` and `digits`) are on the page only; Markdown says so.
+    """
 
     id: str
     title: str
@@ -44,17 +50,28 @@ class Section:
     table: Table | None = None
     figures: Sequence[FigureFile] = ()
     notes: Sequence[str] = ()
+    forests: Sequence[Forest] = ()
+    curves: Sequence[Curves] = ()
+    digits: Sequence[WrongDigit] = ()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the page has drawings that Markdown has not."""
+        return bool(self.forests or self.curves or self.digits)
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
     """The whole report. `claims` and `verdicts` count each verdict over the paper's claims and over its numbers.
 
-    Both are in order of first occurrence; there may be no claims.
+    Both are in order of first occurrence; there may be no claims. `summary` holds the sentences that sum it up, and
+    `scales` the names of all scales with the folder of each one's report, relative to this one's; its own is empty.
     """
 
     title: str
+    summary: Sequence[str]
     text: Sequence[str]
+    scales: Mapping[str, str]
     claims: Mapping[str, int]
     verdicts: Mapping[str, int]
     sections: Sequence[Section]

@@ -8,6 +8,7 @@ from capsrepro.evidence import claim_results, claim_tables, claims, comparison, 
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.results import Result
 from capsrepro.evidence.scale import Scale
+from capsrepro.report import forest
 from capsrepro.report.document import Cell, Section, Table
 
 
@@ -19,6 +20,13 @@ def judged_claims(scale: Scale) -> list[Judged]:
     """
     path = scale.folder / "claims.csv"
     return claim_results.judge_all(scale, claims.read(path)) if path.is_file() else []
+
+
+def glance(scale: Scale, judged: Sequence[Judged], table: pd.DataFrame) -> Section:
+    """The forest plots of the claims' effects and of the numbers; without claims the latter alone."""
+    numbers = forest.of_numbers(scale, table)
+    drawn = (forest.of_claims(scale, judged), numbers) if judged else (numbers,)
+    return Section("glance", "At a glance", forests=drawn)
 
 
 def claim_sections(judged: Sequence[Judged]) -> list[Section]:

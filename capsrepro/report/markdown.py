@@ -16,8 +16,10 @@ def render(report: Report) -> str:
         for what, counts in (("claims", report.claims), ("numbers", report.verdicts))
         if counts
     )
-    page = "The same as one page with sortable rows: [report.html](report.html)."
-    blocks = [f"# {escaped(report.title)}", *report.text, summary, page]
+    page = "The same as one page, with forest plots, training curves and sortable rows: [report.html](report.html)."
+    others = ", ".join(f"[{name}]({way}/report.md)" for name, way in report.scales.items() if way)
+    blocks = [f"# {escaped(report.title)}", " ".join(report.summary), *report.text, summary, page]
+    blocks += [f"Other scales: {others}."] if others else []
     for section in report.sections:
         blocks += _section(section)
     return "\n\n".join(blocks) + "\n"
@@ -30,6 +32,8 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _section(section: Section) -> Iterator[str]:
     yield f"## {escaped(section.title)}"
     yield from section.text
+    if section.drawn:
+        yield f"The drawings are in [report.html](report.html#{section.id})."
     if section.table is not None and section.table.lines:
         yield _table(section.table)
     for picture in section.figures:
