@@ -47,14 +47,14 @@ def training(precision: Literal["float32", "mixed_bfloat16"], folder: Path) -> C
     from capsrepro.data import mnist
     from capsrepro.data.batches import Stream
     from capsrepro.network import devices
-    from capsrepro.training import loop
+    from capsrepro.training import feeding, loop
 
     run = RunConfig("mnist", "capsnet", routing=3, reconstruction=True, precision=precision)
     dataset = mnist.load(folder / "mnist", "train")
     devices.share_gpus()
     loop.make_deterministic(0)
     model = loop.compiled(run, dataset, seed=0)
-    batches = loop.pipeline(loop.Steps(Stream(dataset, BATCH, seed=0), 0, STEPS, decoder=True))
+    batches = feeding.pipeline(feeding.Steps(Stream(dataset, BATCH, seed=0), 0, STEPS, decoder=True))
     return lambda: model.fit(batches, shuffle=False, verbose=0)
 
 

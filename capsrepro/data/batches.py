@@ -2,16 +2,23 @@
 
 A batch is a pure function of (seed, step). A resumed run therefore gets the same batches as an uninterrupted one, with
 any number of workers.
+
+A training batch is made in two parts. `draw` says on the host which examples it has and how they are distorted, in a
+few bytes an example. `render` computes the pixels from these numbers and the stored images. It is written once for all
+libraries that follow the array API standard: with NumPy it runs on the host, with JAX on the device. It therefore takes
+its functions from the arrays themselves, with `__array_namespace__`.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from capsrepro.data import hashing
+from capsrepro.data import hashing, windows
 
 Images = np.ndarray
 Labels = np.ndarray
+Arrays = Mapping[str, Any]  # arrays by name, of NumPy or of JAX
 
 _DISTORTION = 1  # the purpose of a generator; 0 was used for the order of a pass
 
@@ -39,15 +46,31 @@ class Dataset(Protocol):
         """The examples at these indices, as used in tests."""
         ...
 
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The examples at these indices, distorted for training with random numbers from `generator` only."""
+    @property
+    def stored(self) -> Arrays:
+        """The arrays that `render` reads; a device keeps them during the whole training."""
         ...
 
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """What `render` needs to know of the training examples at these indices: arrays `(B, ...)`, some bytes each.
 
-class InMemory:
+        Random numbers come from `generator` only.
+        """
+        ...
+
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
+        """The training batch of `draw`, from `stored`; both are arrays of NumPy, or both of another library."""
+        ...
+
+    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+        """The examples at these indices, distorted for training."""
+        return self.render(self.stored, self.draw(indices, generator))
+
+
+class InMemory(Dataset):
     """Base class of data sets in memory, with one byte per value and one label per image.
 
-    Subclasses implement `batch` for tests and `distorted` for training, which compute batches on demand.
+    Subclasses implement `batch` for tests and `render` for training; those that distort also extend `draw`.
     """
 
     digits = 1
@@ -62,9 +85,19 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.images)
 
-    def _batch(self, pixels: Images, indices: np.ndarray) -> Batch:
-        """A batch with `pixels`, float32 `(B, H, W, D)`, both as images and as reconstruction targets."""
-        return Batch(pixels, self.labels[indices, None], pixels[:, None])
+    @property
+    def stored(self) -> Arrays:
+        """All images, uint8 `(N, H, W, D)`, and their labels, int32 `(N,)`."""
+        return {"images": self.images, "labels": self.labels}
+
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The number of each image, int32 `(B,)`."""
+        return {"number": indices.astype(np.int32)}
+
+
+def single(pixels: Images, labels: Labels) -> Batch:
+    """A batch of one label `(B,)` per image; `pixels`, float32 `(B, H, W, D)`, are also the targets."""
+    return Batch(pixels, labels[:, None], pixels[:, None])
 
 
 class Stream:
@@ -81,9 +114,19 @@ class Stream:
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`, counted from zero."""
-        first = step * self.batch_size
-        indices = order(self.seed, first, first + self.batch_size, len(self.dataset))
-        return self.dataset.distorted(indices, generator(self.seed, _DISTORTION, step))
+        drawn = {name: array[0] for name, array in self.draws(step, step + 1).items()}
+        return self.dataset.render(self.dataset.stored, drawn)
+
+    def draws(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """What the batches `start` to `stop` are rendered from, see `Dataset.draw`: arrays `(stop - start, B, ...)`."""
+        indices = order(self.seed, start * self.batch_size, stop * self.batch_size, len(self.dataset))
+        drawn = [
+            self.dataset.draw(
+                indices[number * self.batch_size :][: self.batch_size], generator(self.seed, _DISTORTION, step)
+            )
+            for number, step in enumerate(range(start, stop))
+        ]
+        return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
 
 
 def generator(seed: int, purpose: int, number: int) -> np.random.Generator:
@@ -106,28 +149,28 @@ def order(seed: int, start: int, stop: int, size: int) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def shifted(images: Images, shifts: np.ndarray) -> Images:
+def shifted(images: Images, shifts: np.ndarray, limit: int | None = None) -> Images:
     """Shifts each image by its own offset and fills with zeros (section 5: "shifted by up to 2 pixels").
 
     Args:
         images: `(B, H, W, D)`, any dtype.
-        shifts: int `(B, 2)`, rows down and columns to the right; at most H and W.
+        shifts: integers `(B, 2)`, rows down and columns to the right; at most H and W.
+        limit: an upper bound of the shifts; None: the largest of them, which needs NumPy arrays.
 
     Returns:
         Array of the shape and dtype of `images`.
     """
     count, height, width, depth = images.shape
-    max_shift = int(np.abs(shifts).max(initial=0))
-    # A shifted image is cut out of the padded one as one contiguous block of whole rows, which are then trimmed. This
-    # is three times as fast as cutting out a rectangle. The block may extend `2 * max_shift` pixels beyond the last
-    # row, hence one more row of padding below.
-    padded = np.zeros((count, height + 2 * max_shift + 1, width + 2 * max_shift, depth), images.dtype)
-    padded[:, max_shift : max_shift + height, max_shift : max_shift + width] = images
-    row = (width + 2 * max_shift) * depth
-    starts = (max_shift - shifts[:, 0]) * row + (max_shift - shifts[:, 1]) * depth
-    pieces = np.lib.stride_tricks.sliding_window_view(padded.reshape(count, -1), height * row, axis=1)
-    moved: Images = pieces[np.arange(count), starts].reshape(count, height, -1, depth)
-    return moved[:, :, :width]
+    limit = int(np.abs(shifts).max(initial=0)) if limit is None else limit
+    # A shifted image is cut out of the padded one as one contiguous block of whole rows, which are then trimmed. With
+    # NumPy this is three times as fast as cutting out a rectangle. The block may extend `2 * limit` pixels beyond the
+    # last row, hence one more row of padding below.
+    rows = windows.padded(images, limit, limit + 1, limit).reshape(count, -1)
+    row = (width + 2 * limit) * depth
+    places = limit - shifts.astype("int32")  # (B, 2)
+    cut = windows.blocks(rows, places[:, 0] * row + places[:, 1] * depth, height * row)
+    moved: Images = cut.reshape(count, height, -1, depth)[:, :, :width]
+    return moved
 
 
 def unit(images: Images) -> Images:

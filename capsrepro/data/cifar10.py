@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from capsrepro.core.errors import Error
-from capsrepro.data.batches import Batch, InMemory
+from capsrepro.data.batches import Arrays, Batch, InMemory, single
 from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, flipped, standardised
 from capsrepro.data.mnist import Split
 
@@ -30,17 +30,25 @@ class Cifar10(InMemory):
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The central crop of each photograph."""
-        return self._batch(standardised(cropped(self.images[indices], CROP).astype(np.float32)), indices)
+        return single(standardised(cropped(self.images[indices], CROP).astype(np.float32)), self.labels[indices])
 
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """A random crop of each photograph, mirrored or not, with random brightness and contrast."""
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The photographs, the places of their crops, whether they are mirrored, brightness and contrast."""
         count = len(indices)
-        places = generator.integers(0, SIDE - CROP, size=(count, 2), endpoint=True)
-        images = cropped(self.images[indices], CROP, places)
-        images = flipped(images, generator.random(count) < 0.5).astype(np.float32)
-        images = brightness(images, generator.uniform(-BRIGHTNESS, BRIGHTNESS, count))
-        images = contrast(images, generator.uniform(*CONTRAST, count))
-        return self._batch(standardised(images), indices)
+        return {
+            **super().draw(indices, generator),
+            "place": generator.integers(0, SIDE - CROP, size=(count, 2), endpoint=True).astype(np.int16),
+            "flip": generator.random(count) < 0.5,
+            "brightness": generator.uniform(-BRIGHTNESS, BRIGHTNESS, count).astype(np.float32),
+            "contrast": generator.uniform(*CONTRAST, count).astype(np.float32),
+        }
+
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
+        """A random crop of each photograph, mirrored or not, with random brightness and contrast."""
+        images = cropped(stored["images"][drawn["number"]], CROP, drawn["place"])
+        images = flipped(images, drawn["flip"]).astype(np.float32)
+        images = contrast(brightness(images, drawn["brightness"]), drawn["contrast"])
+        return single(standardised(images), stored["labels"][drawn["number"]])
 
 
 def load(

@@ -1,4 +1,4 @@
-"""Crops, flips, brightness and contrast for training, and standardisation, on whole batches.
+"""Crops, flips, brightness and contrast for training, and standardisation, on whole batches of NumPy or JAX arrays.
 
 The released code uses these for CIFAR-10 and smallNORB. Each image has its own random values. Brightness and contrast
 work on pixels in 0-255 and do not clip.
@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from capsrepro.data import windows
 from capsrepro.data.batches import Images
 
 BRIGHTNESS = 63.0  # largest change of brightness in training, either way
@@ -29,15 +30,18 @@ def cropped(images: Images, size: int, places: np.ndarray | None = None) -> Imag
     if places is None:
         top, left = (height - size) // 2, (width - size) // 2
         return images[:, top : top + size, left : left + size]
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size, depth), axis=(1, 2, 3))
-    squares: Images = windows[np.arange(count), places[:, 0], places[:, 1], 0]  # (B, size, size, D)
+    row = width * depth
+    # As in `batches.shifted`: blocks of whole rows, which may extend beyond the last row, and are then trimmed.
+    rows = windows.padded(images, 0, 1, 0).reshape(count, -1)
+    places = places.astype("int32")
+    cut = windows.blocks(rows, places[:, 0] * row + places[:, 1] * depth, size * row)
+    squares: Images = cut.reshape(count, size, width, depth)[:, :, :size]
     return squares
 
 
 def flipped(images: Images, flips: np.ndarray) -> Images:
     """Flips images `(B, H, W, D)` left to right where `flips`, bool `(B,)`, is true."""
-    mirrored = images.copy()
-    mirrored[flips] = images[flips, :, ::-1]
+    mirrored: Images = images.__array_namespace__().where(flips[:, None, None, None], images[:, :, ::-1], images)
     return mirrored
 
 
@@ -70,10 +74,12 @@ def standardised(images: Images) -> Images:
     """
     smallest = 1.0 / math.sqrt(math.prod(images.shape[1:]))
     centred = images - images.mean(axis=(1, 2, 3), keepdims=True)
-    deviations = np.sqrt(np.square(centred).mean(axis=(1, 2, 3), keepdims=True))  # (B, 1, 1, 1)
-    changed: Images = centred / np.maximum(deviations, smallest)
+    arrays = images.__array_namespace__()
+    deviations = arrays.sqrt(arrays.square(centred).mean(axis=(1, 2, 3), keepdims=True))  # (B, 1, 1, 1)
+    changed: Images = centred / arrays.maximum(deviations, smallest)
     return changed
 
 
 def _per_image(numbers: np.ndarray) -> np.ndarray:
-    return numbers.astype(np.float32)[:, None, None, None]
+    per_image: np.ndarray = numbers.astype(np.float32)[:, None, None, None]
+    return per_image

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from capsrepro.core.errors import Error
-from capsrepro.data.batches import Batch, InMemory, shifted, unit
+from capsrepro.data.batches import Arrays, Batch, InMemory, shifted, single, unit
 
 Split = Literal["train", "test"]
 
@@ -36,12 +36,17 @@ class Mnist(InMemory):
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The digits without distortion."""
-        return self._batch(unit(self.images[indices]), indices)
+        return single(unit(self.images[indices]), self.labels[indices])
 
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The digits, each shifted by up to `shift` pixels in each direction, together with its target."""
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The digits and their shifts, by up to `shift` pixels in each direction, int16 `(B, 2)`."""
         shifts = generator.integers(-self.shift, self.shift, size=(len(indices), 2), endpoint=True)
-        return self._batch(unit(shifted(self.images[indices], shifts)), indices)
+        return {**super().draw(indices, generator), "shift": shifts.astype(np.int16)}
+
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
+        """The digits, each shifted together with its target."""
+        moved = shifted(stored["images"][drawn["number"]], drawn["shift"], self.shift)
+        return single(unit(moved), stored["labels"][drawn["number"]])
 
 
 class EveryShift(Mnist):
@@ -66,13 +71,16 @@ class EveryShift(Mnist):
 
     def batch(self, indices: np.ndarray) -> Batch:
         """Image i is digit i // 25 with shift number i % 25; shifts are ordered by rows, then columns."""
+        return self.render(self.stored, self._listed(indices))
+
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The digits and shifts that `batch` has, since these are listed, not random."""
+        return self._listed(indices)
+
+    def _listed(self, indices: np.ndarray) -> Arrays:
         digits, places = np.divmod(indices, self._side**2)
         shifts = np.stack(np.divmod(places, self._side), axis=-1) - self.shift  # (B, 2)
-        return self._batch(unit(shifted(self.images[digits], shifts)), digits)
-
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same as `batch`, since the images are already shifted."""
-        return self.batch(indices)
+        return {"number": digits.astype(np.int32), "shift": shifts.astype(np.int16)}
 
 
 def load(

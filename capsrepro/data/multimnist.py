@@ -13,7 +13,7 @@ import numpy as np
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.data import hashing, mnist
-from capsrepro.data.batches import Batch, Images, shifted, unit
+from capsrepro.data.batches import Arrays, Batch, Dataset, Images, shifted, unit
 
 BaseShift = Literal["per_pair", "per_image"]
 
@@ -30,11 +30,11 @@ class Pairs(NamedTuple):
     top_shift: np.ndarray  # (B, 2) int64
 
 
-class MultiMnist:
+class MultiMnist(Dataset):
     """Pairs of digits, computed on demand; memory holds only the digits, however many pairs there are.
 
-    Partner and shifts are fixed for each pair, so training only shuffles the pairs (`batches.order`), and `distorted`
-    equals `batch`.
+    Partner and shifts are fixed for each pair, so training only shuffles the pairs (`batches.order`), and its batches
+    equal those of `batch`.
     """
 
     digits = 2
@@ -121,20 +121,39 @@ class MultiMnist:
             Merged image min(255, first + second), base digit and partner, each uint8 `(B, H, W, 1)`, and the two
             labels, int32 `(B, 2)`.
         """
-        pairs = self.pairs(numbers)
-        first = shifted(self.images[pairs.base], pairs.base_shift)  # padded, then shifted, as the released writer does
-        second = shifted(self.images[pairs.top], pairs.top_shift)
-        merged = first + np.minimum(second, 255 - first)
-        return merged, first, second, self.labels[np.stack([pairs.base, pairs.top], axis=-1)]
+        return self._rendered(self.stored, self._drawn(numbers))
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The pairs with these indices; the targets are the base digit, then its partner."""
-        merged, first, second, labels = self.rendered(indices)
-        return Batch(unit(merged), labels, unit(np.stack([first, second], axis=1)))
+        return self.render(self.stored, self._drawn(indices))
 
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same as `batch`, since the shifts of a pair are fixed."""
-        return self.batch(indices)
+    @property
+    def stored(self) -> Arrays:
+        """The padded digits, uint8 `(N, H, W, 1)`, and their labels, int32 `(N,)`."""
+        return {"images": self.images, "labels": self.labels}
+
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """`Pairs` in 16 bytes a pair; nothing is random, since the shifts of a pair are fixed."""
+        return self._drawn(indices)
+
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
+        """The pairs of `draw`."""
+        merged, first, second, labels = self._rendered(stored, drawn)
+        return Batch(unit(merged), labels, unit(merged.__array_namespace__().stack([first, second], axis=1)))
+
+    def _drawn(self, numbers: np.ndarray) -> Arrays:
+        base, top, *shifts = self.pairs(numbers)
+        digits = np.stack([base, top], axis=-1).astype(np.int32)  # (B, 2)
+        return {"digits": digits, "shifts": np.stack(shifts, axis=1).astype(np.int16)}  # (B, 2, 2): digit, direction
+
+    def _rendered(self, stored: Arrays, drawn: Arrays) -> tuple[Images, Images, Images, np.ndarray]:
+        # The digits are padded, then shifted, as the released writer does.
+        first, second = (
+            shifted(stored["images"][drawn["digits"][:, digit]], drawn["shifts"][:, digit], self.shift)
+            for digit in range(2)
+        )
+        merged = first + first.__array_namespace__().minimum(second, 255 - first)
+        return merged, first, second, stored["labels"][drawn["digits"]]
 
 
 def load(

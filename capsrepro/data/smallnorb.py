@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from capsrepro.core.errors import Error
-from capsrepro.data.batches import Batch, InMemory
+from capsrepro.data.batches import Arrays, Batch, InMemory, single
 from capsrepro.data.distortion import BRIGHTNESS, CONTRAST, brightness, contrast, cropped, standardised
 from capsrepro.data.mnist import Split
 
@@ -36,19 +36,26 @@ class SmallNorb(InMemory):
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The central crop of each pair."""
-        return self._batch(standardised(cropped(self.images[indices], CROP).astype(np.float32)), indices)
+        return single(standardised(cropped(self.images[indices], CROP).astype(np.float32)), self.labels[indices])
 
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """A random crop of each pair with random brightness and contrast, the same for both cameras.
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The pairs, their brightness and contrast, and the places of their crops; the same for both cameras."""
+        count = len(indices)
+        return {
+            **super().draw(indices, generator),
+            "brightness": generator.uniform(-BRIGHTNESS, BRIGHTNESS, count).astype(np.float32),
+            "contrast": generator.uniform(*CONTRAST, count).astype(np.float32),
+            "place": generator.integers(0, SIDE - CROP, size=(count, 2), endpoint=True).astype(np.int16),
+        }
+
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
+        """A random crop of each pair with random brightness and contrast.
 
         As in the released code, contrast is scaled about the means of the whole image, not of the crop.
         """
-        count = len(indices)
-        images = self.images[indices].astype(np.float32)
-        images = brightness(images, generator.uniform(-BRIGHTNESS, BRIGHTNESS, count))
-        images = contrast(images, generator.uniform(*CONTRAST, count))
-        places = generator.integers(0, SIDE - CROP, size=(count, 2), endpoint=True)
-        return self._batch(standardised(cropped(images, CROP, places)), indices)
+        images = stored["images"][drawn["number"]].astype(np.float32)
+        images = contrast(brightness(images, drawn["brightness"]), drawn["contrast"])
+        return single(standardised(cropped(images, CROP, drawn["place"])), stored["labels"][drawn["number"]])
 
 
 def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str = "") -> SmallNorb:

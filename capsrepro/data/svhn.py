@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from capsrepro.core.errors import Error
-from capsrepro.data.batches import Batch, InMemory, unit
+from capsrepro.data.batches import Arrays, Batch, InMemory, single, unit
 from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Split
 
@@ -30,11 +30,11 @@ class Svhn(InMemory):
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The images without distortion, float32 `(B, 32, 32, 3)` in [0, 1]; they are also the targets."""
-        return self._batch(unit(self.images[indices]), indices)
+        return single(unit(self.images[indices]), self.labels[indices])
 
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
         """The same as `batch`: training applies no distortion."""
-        return self.batch(indices)
+        return single(unit(stored["images"][drawn["number"]]), stored["labels"][drawn["number"]])
 
 
 def load(folder: Path, split: Split, *, examples: int | None = None, sha256: str = "") -> Svhn:

@@ -143,7 +143,8 @@ def classifier(model: keras.Model) -> keras.Model:
 
 def flattened(images: np.ndarray) -> np.ndarray:
     """Flattens images `(..., H, W, D)` to the decoder's pixels `(..., D*H*W)`, channel by channel as released."""
-    return np.moveaxis(images, -1, -3).reshape(*images.shape[:-3], -1)
+    depth_first: np.ndarray = images.__array_namespace__().moveaxis(images, -1, -3)  # of NumPy or JAX
+    return depth_first.reshape(*images.shape[:-3], -1)
 
 
 def unflattened(pixels: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:

@@ -19,7 +19,7 @@ from capsrepro.released import checkpoints
 from capsrepro.released.settings import TEST_BATCH
 from capsrepro.released.summaries import Summaries
 from capsrepro.released.training import newest, step_of, tower
-from capsrepro.training import loop
+from capsrepro.training.feeding import tensors
 
 
 def members(checkpoint: str, count: int) -> list[Path]:
@@ -135,7 +135,7 @@ def _with_losses(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Like `evaluation.scored` for a single network, decoder included; adds each loss and count to `sums`."""
     for where, batch in evaluation.batches(dataset, TEST_BATCH, examples):
-        inputs, truths = loop.tensors(batch, dataset.classes, decoder=run.reconstruction)
+        inputs, truths = tensors(batch, dataset.classes, decoder=run.reconstruction)
         outputs = network.predict_on_batch(inputs)
         scores = evaluation.finite(outputs["scores"], f"{network.name} on {where}")
         for name, values in _each(run, dataset, outputs, truths).items():

@@ -14,7 +14,7 @@ import numpy as np
 
 from capsrepro.core.errors import Error
 from capsrepro.data import smallnorb
-from capsrepro.data.batches import Batch, Dataset, shifted, unit
+from capsrepro.data.batches import Arrays, Batch, Dataset, shifted, unit
 from capsrepro.data.multimnist import MultiMnist
 from capsrepro.released import tfrecords
 
@@ -141,7 +141,7 @@ class Records:
             raise Error(f"{self.files.where(numbers[bad])}: expected {expected}, received {received[bad]}; {_REMEDY}")
 
 
-class RecordedDigits:
+class RecordedDigits(Dataset):
     """Data set of single digits or pairs of digits on disk, read on demand."""
 
     def __init__(self, records: Records, *, name: str) -> None:
@@ -158,14 +158,26 @@ class RecordedDigits:
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The records at these indices; the targets of a pair are its two separate digits."""
+        return self.render(self.stored, self._read(indices))
+
+    @property
+    def stored(self) -> Arrays:
+        """Nothing, since the records stay on disk."""
+        return {}
+
+    def draw(self, indices: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The records themselves; nothing is random, since they are stored with their shifts."""
+        return self._read(indices)
+
+    def render(self, stored: Arrays, drawn: Arrays) -> Batch:
+        """Pixels in [0, 1]."""
+        return Batch(unit(drawn["image"]), drawn["labels"], unit(drawn["targets"]))
+
+    def _read(self, indices: np.ndarray) -> Arrays:
         kind, features = self.records.kind, self.records.read(indices)
         labels = np.stack([features[name] for name in kind.labels], axis=1)  # (B, T)
         targets = np.stack([features[name] for name in kind.targets], axis=1)  # (B, T, H, W, D)
-        return Batch(unit(features[kind.image]), labels.astype(np.int32), unit(targets))
-
-    def distorted(self, indices: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The same as `batch`, since records are stored with their shifts."""
-        return self.batch(indices)
+        return {"image": features[kind.image], "labels": labels.astype(np.int32), "targets": targets}
 
 
 def load(spec: str | Path, *, name: str) -> Dataset:

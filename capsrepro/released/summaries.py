@@ -38,7 +38,7 @@ class Summaries:
         Args:
             step: step of the batch.
             viewer: the model of the function `viewer`, after the batch's update.
-            inputs: inputs of the batch, see `loop.tensors`.
+            inputs: inputs of the batch, see `feeding.tensors`.
             truths: targets of the batch.
         """
         conv1 = viewer.get_layer("conv1")

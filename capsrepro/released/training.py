@@ -15,7 +15,7 @@ from capsrepro.data.batches import Dataset, Stream
 from capsrepro.network import losses
 from capsrepro.released import checkpoints
 from capsrepro.released.summaries import TOWER, Summaries, viewer
-from capsrepro.training import callback, loop
+from capsrepro.training import callback, feeding, loop
 
 KEPT = 5  # checkpoints to keep, the default of TensorFlow 1's Saver
 
@@ -114,7 +114,7 @@ class Saver(keras.callbacks.Callback):
         callback.check_finite(logs["loss"], step, newest(self.folder))
         self.summaries.scalars(step, tower(logs, self.run.batch_size))
         if self.pictures:
-            inputs, truths = loop.tensors(
+            inputs, truths = feeding.tensors(
                 self.stream.batch(step), self.stream.dataset.classes, decoder=self.run.reconstruction
             )
             self.summaries.pictures(step, self.viewer, inputs, truths)

@@ -1,25 +1,26 @@
 """The training loop; an interrupted training resumes from its latest backup."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from capsrepro.core import files
+from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
-from capsrepro.data.batches import Batch, Dataset, Stream
+from capsrepro.data.batches import Dataset, Stream
 from capsrepro.network import devices, losses, models, sizes
-from capsrepro.training import signals
+from capsrepro.training import scanning, signals
 from capsrepro.training.backups import Backups
 from capsrepro.training.callback import TrainingCallback, steps_done
+from capsrepro.training.feeding import Steps, pipeline
 from capsrepro.training.fingerprint import fingerprint, sources_of
+from capsrepro.training.scanning import Lane
 
 LOWEST_RATE = 1e-6
-PREFETCHED = 8  # batches computed in advance
-DISPATCHED = 10  # steps sent to a GPU between two checks of loss and signals, since each check makes it wait
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +67,88 @@ def train(
             backup is kept.
         Stopped: a signal was received; the state is saved.
     """
+    [trained] = train_together(
+        run, dataset, {seed: state}, stop=stop, watch=watch, logs=logs, sources=sources, verbose=verbose
+    ).values()
+    if isinstance(trained, Error):
+        raise trained
+    return trained
+
+
+def train_together(
+    run: RunConfig,
+    dataset: Dataset,
+    states: Mapping[int, Path],
+    *,
+    stop: Dataset | None = None,
+    watch: Mapping[str, Dataset] | None = None,
+    logs: Path | None = None,
+    sources: Iterable[Path] | None = None,
+    verbose: int = 1,
+) -> dict[int, Trained | Error]:
+    """Trains a run with several seeds: with JAX in one program, with other backends one after the other.
+
+    Each seed is trained as it would be alone, but for the last digits, and resumes by itself. A limit of time is set
+    with `signal.alarm`: as after any other signal, all states are saved.
+
+    Args:
+        run: settings of the run.
+        dataset: the training split.
+        states: the folder for the backups of each seed, see `train`.
+        stop: see `train`.
+        watch: see `train`.
+        logs: see `train`; only for a single seed.
+        sources: see `train`.
+        verbose: see `train`.
+
+    Returns:
+        For each seed its result, or the error that ended it: its loss is not finite, or it learns nothing. The other
+        seeds are not disturbed.
+
+    Raises:
+        Error: another process is training in one of the folders, or the device has too little memory.
+        Stopped: a signal was received; the states of all seeds are saved.
+    """
     sizes.check_batch(run, dataset.image_shape, dataset.classes)
-    with files.locked(state, "training"), signals.deferred() as received:
-        make_deterministic(seed)
-        model = compiled(run, dataset, seed)
-        known = fingerprint(run, dataset, seed, sources_of(Path(__file__), dataset) if sources is None else sources)
-        progress = TrainingCallback(Backups(state, known), run, dataset, stop, received, watch)
-        first = progress.restore(model)
-        if not progress.stopped:
+    used = sources_of(Path(__file__), dataset) if sources is None else set(sources)
+    with_jax, several = keras.backend.backend() == "jax", len(states) > 1
+    together = {"together": sorted(states)} if with_jax and several else {}  # the last digits depend on it
+    with contextlib.ExitStack() as stack:
+        for folder in states.values():
+            stack.enter_context(files.locked(folder, "training"))
+        received = stack.enter_context(signals.deferred())
+        lanes = []
+        for seed, folder in states.items():
+            make_deterministic(seed)
+            model = compiled(run, dataset, seed)
+            kept = Backups(folder, fingerprint(run, dataset, seed, used) | together)
+            progress = TrainingCallback(kept, run, dataset, stop, received, watch)
             stream = Stream(dataset, run.batch_size, seed)
-            fit(model, stream, run, first, callbacks=[progress, *_tensorboard(logs)], verbose=verbose)
-        if run.average is not None:
-            model.optimizer.finish(model.trainable_variables)
-        reached = run.stop_pct is None or progress.stopped
-        return Trained(model, progress.history, progress.seconds, first, steps_done(model), reached, progress.backups)
+            lanes.append(Lane(model, stream, run, progress, progress.restore(model), verbose, several and with_jax))
+            if not with_jax:
+                _fit(lanes[-1], logs)
+        if with_jax:
+            scanning.train(lanes, received)
+        return {lane.stream.seed: lane.fault if isinstance(lane.fault, Error) else _result(lane) for lane in lanes}
+
+
+def _fit(lane: Lane, logs: Path | None) -> None:
+    """Trains with Keras's `fit`."""
+    try:
+        if not lane.progress.stopped:
+            callbacks = [lane.progress, *_tensorboard(logs)]
+            fit(lane.model, lane.stream, lane.run, lane.step, callbacks=callbacks, verbose=lane.verbose)
+    except Error as fault:
+        lane.fault = fault
+
+
+def _result(lane: Lane) -> Trained:
+    model, progress, run = lane.model, lane.progress, lane.run
+    if run.average is not None:
+        model.optimizer.finish(model.trainable_variables)
+    reached = run.stop_pct is None or progress.stopped
+    steps = steps_done(model)
+    return Trained(model, progress.history, progress.seconds, lane.resumed_at, steps, reached, progress.backups)
 
 
 def fit(
@@ -122,14 +191,13 @@ def compiled(
     def right(truth: Any, scores: Any) -> Any:
         return losses.both_right(truth, scores, digits=dataset.digits)
 
-    with_jax, on_gpu = keras.backend.backend() == "jax", bool(devices.gpus())
+    with_jax = keras.backend.backend() == "jax"
     model.compile(
         optimizer=_adam(run),
         loss=objective,
         metrics={**(metrics or {}), "scores": [right, *(metrics or {}).get("scores", [])]},
-        steps_per_execution=DISPATCHED if with_jax and on_gpu else 1,
         # With TensorFlow on a CPU, XLA's convolutions were measured 17 times slower than oneDNN's. JAX always uses XLA.
-        jit_compile=with_jax or on_gpu,
+        jit_compile=with_jax or bool(devices.gpus()),
     )
     model.optimizer.build(model.trainable_variables)
     return model
@@ -142,17 +210,6 @@ def make_deterministic(seed: int) -> None:
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
-
-
-def tensors(batch: Batch, classes: int, *, decoder: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Converts a batch for `models.capsnet`: inputs `image` and `mask`, targets `scores` and `reconstruction`."""
-    one_hot = np.eye(classes, dtype=np.float32)[batch.labels]  # (B, T, C)
-    # Not the sum, which would be 2 for two digits of one class and make the loss negative, as in the released code.
-    inputs, truths = {"image": batch.images}, {"scores": one_hot.max(axis=1)}
-    if decoder:
-        inputs["mask"] = one_hot
-        truths["reconstruction"] = models.flattened(batch.targets)
-    return inputs, truths
 
 
 class Decay(keras.optimizers.schedules.ExponentialDecay):
@@ -175,51 +232,6 @@ class AveragingAdam(keras.optimizers.Adam):
     def finish(self, weights: Any) -> None:
         """Replaces the weights by their average."""
         super().finalize_variable_values(weights)
-
-
-class Steps(keras.utils.PyDataset):
-    """The training batches `start` to `stop` for Keras, prefetched by a thread; item i is batch `start` + i."""
-
-    def __init__(self, stream: Stream, start: int, stop: int, *, decoder: bool) -> None:
-        super().__init__(workers=1, max_queue_size=PREFETCHED)
-        self.stream, self.start, self.stop, self.decoder = stream, start, stop, decoder
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, item: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Inputs and targets of a batch."""
-        return tensors(self.stream.batch(self.start + item), self.stream.dataset.classes, decoder=self.decoder)
-
-
-def pipeline(steps: Steps) -> Any:
-    """Training batches as `fit` takes them: the same ones, prefetched.
-
-    With TensorFlow it is a tf.data pipeline that differs from Keras's own in two points. It has no autotuner: the
-    destructor of a pipeline waits until the autotuner wakes, whose period doubles from 10 ms to 60 s, and about half of
-    all calls of `fit` ended in such a wait. And it is no generator: TensorFlow 2.21 then has every freed block of
-    128 kB returned to the system, and 120 steps of the quick CapsNet took 11 million page faults and 103 s in place of
-    0.7 million and 71 s.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return steps
-    import tensorflow as tf
-
-    first = steps[0]
-    arrays = tf.nest.flatten(first)
-
-    def batch(item: Any) -> list[np.ndarray]:
-        return [np.ascontiguousarray(array) for array in tf.nest.flatten(steps[int(item)])]
-
-    def fetch(item: Any) -> Any:
-        tensors = tf.numpy_function(batch, [item], [array.dtype for array in arrays])
-        for tensor, array in zip(tensors, arrays, strict=True):
-            tensor.set_shape((None, *array.shape[1:]))
-        return tf.nest.pack_sequence_as(first, tensors)
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return tf.data.Dataset.range(len(steps)).map(fetch).prefetch(PREFETCHED).with_options(options)
 
 
 def _adam(run: RunConfig) -> keras.optimizers.Optimizer:

@@ -9,7 +9,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def deferred() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT (Ctrl-C) in a list instead of ending the process; a second signal ends it.
+    """Collects SIGTERM, SIGINT (Ctrl-C) and SIGALRM in a list instead of ending the process; a second one ends it.
+
+    SIGALRM is a limit of time: a caller of the training sets it with `signal.alarm`.
 
     Only the main thread of a process can handle signals; in other threads the list stays empty.
     """
@@ -24,7 +26,7 @@ def deferred() -> Iterator[list[int]]:
             signal.raise_signal(number)
         received.append(number)
 
-    before = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
     try:
         yield received
     finally:

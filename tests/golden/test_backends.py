@@ -13,7 +13,7 @@ from pytest_regressions.num_regression import NumericRegressionFixture
 
 from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
-from capsrepro.training import callback, loop
+from capsrepro.training import callback, feeding, loop
 from tests.support.digits import Digits, philox
 
 GOLDEN = Path(__file__).parent / "data" / "backends.csv"
@@ -56,7 +56,7 @@ def losses(run: RunConfig, images: np.ndarray, labels: np.ndarray) -> dict[str, 
     for step in range(STEPS):
         batch = data.batch(np.arange(step * run.batch_size, (step + 1) * run.batch_size))
         model.reset_metrics()  # otherwise the loss is the mean over the steps so far
-        logs = model.train_on_batch(*loop.tensors(batch, 10, decoder=run.reconstruction), return_dict=True)
+        logs = model.train_on_batch(*feeding.tensors(batch, 10, decoder=run.reconstruction), return_dict=True)
         for name, value in callback.named(logs).items():
             if name.endswith("loss"):
                 found.setdefault(name, []).append(value)

@@ -126,10 +126,10 @@ MUTATIONS: dict[str, tuple[list[tuple[Any, str, Any]], list[str]]] = {
     "routing: a setting of 3 is 2": ([(models, "DigitCapsules", routed_twice)], ["network", "activations"]),
     "mask: every capsule": ([(models.Mask, "call", all_capsules)], ["decoder", "network", "activations"]),
     "mask: the predicted class": ([(models.Mask, "call", longest_capsule)], ["decoder", "network", "activations"]),
-    "shift: up and left": ([(mnist, "shifted", lambda images, by: SHIFTED(images, -by))], ["first_batch"]),
-    "shift: none": ([(mnist, "shifted", lambda images, by: SHIFTED(images, 0 * by))], ["first_batch"]),
+    "shift: up and left": ([(mnist, "shifted", lambda images, by, _: SHIFTED(images, -by))], ["first_batch"]),
+    "shift: none": ([(mnist, "shifted", lambda images, by, _: SHIFTED(images, 0 * by))], ["first_batch"]),
     "shift: columns before rows": (
-        [(mnist, "shifted", lambda images, by: SHIFTED(images, by[:, ::-1]))],
+        [(mnist, "shifted", lambda images, by, _: SHIFTED(images, by[:, ::-1]))],
         ["first_batch"],
     ),
     "loss scale: the paper's margin loss": (

@@ -20,7 +20,7 @@ from capsrepro.data.batches import Batch, unit
 from capsrepro.data.mnist import Mnist
 from capsrepro.network import losses
 from capsrepro.released import checkpoints
-from capsrepro.training import loop
+from capsrepro.training import feeding, loop
 from tests.support import ROOT
 
 OWN = os.environ.get("CAPSREPRO_CHECKPOINTS")
@@ -70,7 +70,7 @@ class Case:
         self.model = loop.compiled(self.run, Mnist(images, labels, name=folder.name, sha256=""), 0)
         self.variables = checkpoints._released_variables(self.model)
         self.restore()
-        self.inputs, self.truths = loop.tensors(
+        self.inputs, self.truths = feeding.tensors(
             Batch(images, labels[:, None], images[:, None]), 10, decoder=self.run.reconstruction
         )
 

@@ -20,7 +20,7 @@ from capsrepro.data.batches import Batch
 from capsrepro.data.multimnist import MultiMnist
 from capsrepro.network import losses, models
 from capsrepro.released import checkpoints
-from capsrepro.training import loop
+from capsrepro.training import feeding, loop
 from tests.support.digits import Digits
 from tests.support.gradients import with_gradients
 from tests.support.runs import CAPSNET
@@ -142,7 +142,7 @@ def check_two_channels() -> None:
     model = loop.compiled(SMALL, described, 0)
     _restore(model, weights)
     seen = _seen(images)
-    inputs, truths = loop.tensors(Batch(seen, labels[:, None], seen[:, None]), CLASSES, decoder=True)
+    inputs, truths = feeding.tensors(Batch(seen, labels[:, None], seen[:, None]), CLASSES, decoder=True)
 
     layers = reconstruction(images, mask, weights, SMALL)
     drawn = keras.ops.convert_to_numpy(model(inputs)["reconstruction"])

@@ -16,7 +16,7 @@ from capsrepro.data.batches import Stream
 from capsrepro.data.mnist import Mnist
 from capsrepro.network import evaluation, models
 from capsrepro.network.weights import load_weights
-from capsrepro.training import loop
+from capsrepro.training import feeding
 from tests.support import ROOT
 from tests.support.arrays import checksum
 from tests.support.digits import Digits, mnist_digits
@@ -51,7 +51,7 @@ def restored() -> keras.Model:
 def activations(digits: Digits) -> dict[str, list[float]]:
     """32 numbers: ten class lengths, the sixteen atoms of a true class, six reconstructed pixels."""
     model, data = restored(), dataset(digits)
-    inputs, _ = loop.tensors(data.batch(np.array([LENGTHS_OF, ATOMS_OF, DRAWN])), data.classes, decoder=True)
+    inputs, _ = feeding.tensors(data.batch(np.array([LENGTHS_OF, ATOMS_OF, DRAWN])), data.classes, decoder=True)
     inner = {"capsules": model.get_layer("digit_capsules").output, **model.output}
     found = {name: np.asarray(value) for name, value in keras.Model(model.input, inner)(inputs).items()}
     pixels = found["reconstruction"].reshape(3, 28, 28)[2]

@@ -14,7 +14,7 @@ from capsrepro.data.mnist import Mnist
 from capsrepro.network import models
 from capsrepro.network.weights import uncompiled, weights_sha256
 from capsrepro.released import checkpoints
-from capsrepro.training import loop
+from capsrepro.training import feeding, loop
 from tests.support.digits import needs_tensorflow
 
 CAPSNET = RunConfig(
@@ -30,7 +30,7 @@ with_checkpoints = needs_tensorflow("read and write the released code's checkpoi
 def steps(model: keras.Model, run: RunConfig, few: Mnist, first: int, last: int) -> None:
     stream = loop.Stream(few, run.batch_size, seed=0)
     for step in range(first, last):
-        model.train_on_batch(*loop.tensors(stream.batch(step), 10, decoder=run.reconstruction))
+        model.train_on_batch(*feeding.tensors(stream.batch(step), 10, decoder=run.reconstruction))
 
 
 @with_checkpoints

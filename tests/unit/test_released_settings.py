@@ -148,13 +148,13 @@ def test_what_cannot_be_had_is_said(arguments: dict, message: str, tmp_path: Pat
 def test_a_pair_of_one_class_has_no_negative_loss(tmp_path: Path) -> None:
     """The released code adds the two labels up to 2, and its margin loss becomes negative."""
     from capsrepro.network import losses
-    from capsrepro.training import loop
+    from capsrepro.training import feeding
 
     image = np.zeros((1, 36, 36, 1), np.uint8)
     pair = {"merged_raw": image, "image_raw_1": image, "image_raw_2": image, "label_1": [3], "label_2": [3]}
     records.write(tmp_path / "pairs", records.PAIRS, [{name: np.asarray(value) for name, value in pair.items()}])
     batch = load(tmp_path / "pairs", targets=2).batch(np.arange(1))
-    _, truths = loop.tensors(batch, 10, decoder=False)
+    _, truths = feeding.tensors(batch, 10, decoder=False)
     assert truths["scores"].max() == 1.0
     for scores in (np.full((1, 10), 0.95, np.float32), np.zeros((1, 10), np.float32)):
         assert float(losses.margin_loss(truths["scores"], scores, recipe="released")[0]) >= 0.0
