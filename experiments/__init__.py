@@ -3,10 +3,12 @@
 import argparse
 import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from capsrepro.core import console, paths
 from capsrepro.core.errors import Error, Stopped
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -15,8 +17,13 @@ FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all
 
 def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1."""
+    parser.add_argument("--verbose", action="store_true", help="show what TensorFlow logs, too")
     arguments = parser.parse_args()
+    if arguments.verbose:
+        os.environ[console.LEVEL] = "0"
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    if "params" in arguments and paths.found(arguments.params) != arguments.params:
+        print(f"no {arguments.params} here: what is not in this folder is read from the package", file=sys.stderr)
     try:
         main(arguments)
     except Error as fault:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from capsrepro.core import files
-from experiments import run_cli
+from . import run_cli
 
 NAMES = ("affnist", "expanded", "multimnist")
 VERSIONS = {"quick": 1, "full": 32, "paper": 32}  # affNIST's images per digit; the published set has 32

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from capsrepro.data import batches, mnist, multimnist
 from capsrepro.released import records, tfrecords
-from experiments import at_least, boolean_flag, run_cli
+from . import at_least, boolean_flag, run_cli
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
 _DEALING = 2  # the purpose of a generator; smaller numbers are used in `batches`

@@ -11,7 +11,7 @@ import tabulate
 from capsrepro.core import params, paths
 from capsrepro.core.errors import Error
 from capsrepro.data import pictures
-from experiments import at_least, run_cli
+from . import at_least, run_cli
 
 SCALES = ("paper", "full", "quick")
 DRAWN = 80  # largest number of pictures drawn, eight in a row

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from capsrepro.core import params
 from capsrepro.evidence import comparison, tables
-from experiments import run_cli
+from . import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:

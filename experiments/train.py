@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from experiments import FETCHED, run_arguments, run_cli
-from experiments.fetch import fetch_for
+from . import FETCHED, run_arguments, run_cli
+from .fetch import fetch_for
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
+from capsrepro.core import paths
 from capsrepro.core.errors import Error
 from capsrepro.core.validation import CONFIG, Count, Flag, Natural, Number, Text, validated
 
@@ -131,13 +132,13 @@ def same_settings(trained: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def read(path: Path = Path("params.yaml")) -> Params:
-    """Reads and checks a parameter file.
+    """Reads and checks a parameter file; in a folder without one, the `params.yaml` of the package (`paths.found`).
 
     Raises:
         Error: the file is missing or not YAML, a key is unknown or missing, or a value has a wrong type or is out of
             range.
     """
-    content = _parsed(path)
+    content = _parsed(paths.found(path))
     known = [field.name for kind in (RunConfig, Params) for field in dataclasses.fields(kind)]
     params: Params = validated(Params, content, str(path), known=known)
     try:

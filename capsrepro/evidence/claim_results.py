@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Mapping
 
+from capsrepro.core import paths
 from capsrepro.evidence import claims, clusters, deviations, paired
 from capsrepro.evidence.claims import Claim
 from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale
@@ -49,7 +50,7 @@ def judge_all(scale: Scale, known: Mapping[str, Claim]) -> list[Judged]:
 
 def gap(scale: Scale) -> str:
     """The verdict on the claim about affNIST, which the rows of affNIST need; `not run` without a file of claims."""
-    path = scale.folder / "claims.csv"
+    path = paths.found(scale.folder / "claims.csv")
     claim = claims.read(path).get(GAP) if path.is_file() else None
     return judge(scale, claim).verdict if claim else "not run"
 

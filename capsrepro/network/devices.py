@@ -33,6 +33,11 @@ def share_gpus() -> None:
             tensorflow.config.experimental.set_memory_growth(gpu, True)
 
 
+def forget_networks() -> None:
+    """Frees the memory of all networks that are no longer in use."""
+    keras.backend.clear_session()
+
+
 def precision(name: str) -> str:
     """Keras's name of a run's precision: `auto` becomes `mixed_bfloat16` where that is fast, else `float32`."""
     if name != "auto":
