@@ -15,10 +15,15 @@ BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
 
 
-def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1."""
+def run_cli(
+    main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, *, intermixed: bool = False
+) -> None:
+    """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1.
+
+    `intermixed` allows options between the words of one list.
+    """
     parser.add_argument("--verbose", action="store_true", help="show what TensorFlow logs, too")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args() if intermixed else parser.parse_args()
     if arguments.verbose:
         os.environ[console.LEVEL] = "0"
     logging.basicConfig(format="%(levelname)s: %(message)s")

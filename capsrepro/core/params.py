@@ -79,6 +79,18 @@ class RunConfig:
         return plain
 
 
+@dataclass(frozen=True, config=CONFIG)
+class RunEntry(RunConfig):
+    """An entry under `runs`: the settings of a run and, if it is no row of the paper, the run that it derives from."""
+
+    like: Text | None = None  # compared with it in the table "Runs of your own"; no setting of the training
+
+    @property
+    def settings(self) -> RunConfig:
+        """The settings alone."""
+        return RunConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)})
+
+
 SCALE_MAY_SET = (
     "conv_channels",
     "primary_types",
@@ -104,7 +116,7 @@ class Params:
     scales: Annotated[tuple[Text, ...], Field(min_length=1)]
     rows: Annotated[tuple[Text, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
-    runs: dict[Text, RunConfig]
+    runs: dict[Text, RunEntry]
     scale_settings: dict[Text, dict[Text, ScaleSettings]]
     figures: tuple[Text, ...] = ()
 
@@ -114,7 +126,7 @@ class Params:
         Raises:
             Error: the run or the scale is unknown, or the scale has no settings for the run.
         """
-        config: RunConfig = _known(self.runs, run, "run", "runs")
+        config: RunConfig = _known(self.runs, run, "run", "runs").settings
         overrides = _known(self.scale_settings, scale, "scale", "scale_settings")
         return dataclasses.replace(config, **_known(overrides, run, "run", f"scale_settings.{scale}"))
 
@@ -139,11 +151,13 @@ def read(path: Path = Path("params.yaml")) -> Params:
             range.
     """
     content = _parsed(paths.found(path))
-    known = [field.name for kind in (RunConfig, Params) for field in dataclasses.fields(kind)]
+    known = [field.name for kind in (RunEntry, Params) for field in dataclasses.fields(kind)]
     params: Params = validated(Params, content, str(path), known=known)
     try:
         for name, run in params.runs.items():
             _check(name, run, content["runs"][name])
+            if run.like is not None:
+                _known(params.runs, run.like, "run", f"runs.{name}.like")
         for scale, entries in params.scale_settings.items():
             for name in entries:
                 _known(params.runs, name, "run", f"scale_settings.{scale}")

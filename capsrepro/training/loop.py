@@ -72,6 +72,8 @@ def train(
         known = fingerprint(run, dataset, seed, sources_of(Path(__file__), dataset) if sources is None else sources)
         progress = TrainingCallback(Backups(state, known), run, dataset, stop, received, watch)
         first = progress.restore(model)
+        if first:
+            print(f"resumed at step {first} of {run.steps}", flush=True)
         if not progress.stopped:
             stream = Stream(dataset, run.batch_size, seed)
             fit(model, stream, run, first, callbacks=[progress, *_tensorboard(logs)], verbose=verbose)
