@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.core import text
+from capsrepro.core import console, paths, text
 from capsrepro.core.errors import Error, Stopped
 from capsrepro.core.params import MOST_SEED
 
@@ -14,11 +15,21 @@ BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
 
 
-def run_cli(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1."""
+def run_cli(
+    main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, *, intermixed: bool = False
+) -> None:
+    """Parses the command line and calls `main`; a user-correctable error is one line and exit code 1.
+
+    `intermixed` allows options between the words of one list.
+    """
     text.encode_anything(sys.stdout, sys.stderr)
-    arguments = parser.parse_args()
+    parser.add_argument("--verbose", action="store_true", help="show what TensorFlow logs, too")
+    arguments = parser.parse_intermixed_args() if intermixed else parser.parse_args()
+    if arguments.verbose:
+        os.environ[console.LEVEL] = "0"
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    if "params" in arguments and paths.found(arguments.params) != arguments.params:
+        print(f"no {arguments.params} here: what is not in this folder is read from the package", file=sys.stderr)
     try:
         main(arguments)
     except (Error, OSError) as fault:

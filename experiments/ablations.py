@@ -11,7 +11,7 @@ import pandas
 from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
-from experiments import FETCHED, a_seed, run_cli, scale_arguments
+from . import FETCHED, a_seed, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -38,14 +38,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs a training with one seed and all of its tests, and writes the counts."""
-    import keras
-
     from capsrepro.data import loading
     from capsrepro.network import devices, evaluation
     from capsrepro.network.weights import weights_sha256
     from capsrepro.training import loop, provenance
 
-    keras.backend.clear_session()  # frees the previous network
+    devices.forget_networks()
     devices.share_gpus()
     path = training.path(RESULTS / arguments.scale, seed)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "ablations" / path.stem

@@ -12,7 +12,7 @@ from capsrepro.ablations import affnist
 from capsrepro.core import files, params, paths
 from capsrepro.data.affnist import read_built
 from capsrepro.evidence import predictions
-from experiments import a_seed, run_cli, scale_arguments
+from . import a_seed, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -42,13 +42,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 def train(name: str, settings: params.RunConfig, seed: int, arguments: argparse.Namespace) -> tuple[Any, int]:
     """Trains one network; returns its history, with both accuracies in each line, and its number of parameters."""
-    import keras
-
     from capsrepro.data import loading
     from capsrepro.network import devices
     from capsrepro.training import loop
 
-    keras.backend.clear_session()  # frees the previous network
+    devices.forget_networks()
     devices.share_gpus()
     load = [loading.load(settings, split, arguments.data, arguments.scale) for split in ("train", "stop", "test")]
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"), arguments.scale, "affnist", paths.stem(name, seed))

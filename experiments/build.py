@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from capsrepro.core import files
-from experiments import a_seed, at_least, run_cli
+from . import a_seed, at_least, run_cli
 
 NAMES = ("affnist", "expanded", "multimnist")
 MOST = 1000  # images or pairs per digit; as many as the paper's MultiMNIST has

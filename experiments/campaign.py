@@ -18,7 +18,7 @@ from capsrepro.core import params
 from capsrepro.core.errors import Error
 from capsrepro.core.paths import RunPaths
 from capsrepro.evidence import plan
-from experiments import at_least, run_cli, scale_arguments
+from . import at_least, run_cli, scale_arguments
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -2,10 +2,10 @@
 
 import argparse
 
-from capsrepro.core import params
+from capsrepro.core import params, paths
 from capsrepro.evidence import claim_results, claim_tables, claims, scale
-from experiments import run_cli
-from experiments.table import command_line
+from . import run_cli
+from .table import command_line
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -13,7 +13,7 @@ def main(arguments: argparse.Namespace) -> None:
     ours = scale.load(params.read(arguments.params), arguments.results, arguments.scale)
     if arguments.check:
         ours.check()
-    judged = claim_results.judge_all(ours, claims.read(arguments.results / "claims.csv"))
+    judged = claim_results.judge_all(ours, claims.read(paths.found(arguments.results / "claims.csv")))
     claim_tables.write(judged, arguments.results, arguments.scale)
     print(claim_tables.markdown(judged, arguments.scale), end="")
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from experiments import run_arguments, run_cli
+from . import run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.core.errors import Error
-from experiments import a_seed, at_least, boolean_flag, run_cli
+from . import a_seed, at_least, boolean_flag, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:

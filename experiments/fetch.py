@@ -7,7 +7,7 @@ from pathlib import Path
 from capsrepro import sources
 from capsrepro.core import not_run, paths
 from capsrepro.core.errors import Error, Unreachable
-from experiments import run_cli
+from . import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:

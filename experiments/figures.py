@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.core.errors import Error
-from experiments import FETCHED, run_cli
+from . import FETCHED, run_cli
 
 NAMES = ("mnist", "multimnist", "affnist", "expanded", *FETCHED)
 

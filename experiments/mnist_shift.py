@@ -9,7 +9,7 @@ from tqdm import tqdm
 from capsrepro.core import room
 from capsrepro.data import batches, mnist, multimnist
 from capsrepro.released import records, tfrecords
-from experiments import a_seed, at_least, boolean_flag, run_cli
+from . import a_seed, at_least, boolean_flag, run_cli
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
 _DEALING = 2  # the purpose of a generator; smaller numbers are used in `batches`

@@ -4,7 +4,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from experiments import a_seed, run_cli, scale_arguments
+from . import a_seed, run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
 OF_RUN = {

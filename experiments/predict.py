@@ -11,7 +11,7 @@ import tabulate
 from capsrepro.core import params, paths, text
 from capsrepro.core.errors import Error
 from capsrepro.data import picture_files, pictures
-from experiments import a_seed, at_least, run_cli
+from . import a_seed, at_least, run_cli
 
 SCALES = ("paper", "full", "quick")
 DRAWN = 80  # largest number of pictures drawn, eight in a row

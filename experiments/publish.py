@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capsrepro.core import params, paths
 from capsrepro.core.errors import Error
-from experiments import run_arguments, run_cli
+from . import run_arguments, run_cli
 
 FIRST = 1000  # test images in the quick test of published weights
 MOST_BYTES = 20_000_000  # a limit, since the repository keeps every version

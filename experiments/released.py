@@ -7,8 +7,8 @@ from capsrepro import sources
 from capsrepro.core import files, params, paths
 from capsrepro.core.errors import Error
 from capsrepro.evidence.paper import DATA
-from experiments import run_cli
-from experiments.fetch import fetch_for
+from . import run_cli
+from .fetch import fetch_for
 
 SCALE = "released"
 # For each run: the archive, the pattern of its checkpoints, and their number.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from capsrepro import report
 from capsrepro.core import params
-from experiments import run_cli
-from experiments.table import command_line
+from . import run_cli
+from .table import command_line
 
 
 def main(arguments: argparse.Namespace) -> None:

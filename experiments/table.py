@@ -4,16 +4,17 @@ import argparse
 from pathlib import Path
 
 from capsrepro.core import params
-from capsrepro.evidence import comparison, tables
-from experiments import run_cli
+from capsrepro.evidence import comparison, own_runs, scale, tables
+from . import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Writes the tables and prints the Markdown one."""
     known = params.read(arguments.params)
     table, results = comparison.load_comparison(known, arguments.results, arguments.scale, arguments.check)
-    tables.write(table, results, arguments.results, arguments.scale)
-    print(tables.markdown(table, arguments.scale, comparison.budgets(results)), end="")
+    own = own_runs.markdown(known, scale.load(known, arguments.results, arguments.scale))
+    tables.write(table, results, arguments.results, arguments.scale, own)
+    print(tables.markdown(table, arguments.scale, comparison.budgets(results), own), end="")
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from experiments import run_arguments, run_cli
+from . import run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:

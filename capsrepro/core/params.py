@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
+from capsrepro.core import paths
 from capsrepro.core.errors import Error
 from capsrepro.core.files import read_text, regular
 from capsrepro.core.text import one_line
@@ -97,6 +98,18 @@ class RunConfig:
         return plain
 
 
+@dataclass(frozen=True, config=CONFIG)
+class RunEntry(RunConfig):
+    """An entry under `runs`: the settings of a run and, if it is no row of the paper, the run that it derives from."""
+
+    like: Name | None = None  # compared with it in the table "Runs of your own"; no setting of the training
+
+    @property
+    def settings(self) -> RunConfig:
+        """The settings alone."""
+        return RunConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)})
+
+
 SCALE_MAY_SET = (
     "conv_channels",
     "primary_types",
@@ -139,7 +152,7 @@ class Params:
     """The content of `params.yaml`: the selection, the runs, and the settings of each scale for each run."""
 
     trainings: dict[Name, Selection]
-    runs: dict[Name, RunConfig]
+    runs: dict[Name, RunEntry]
     scale_settings: dict[Name, dict[Name, ScaleSettings]]
     built: tuple[Name, ...] = ()  # scales whose test sets are built
     figures: tuple[Name, ...] = ()  # scales whose figures are drawn
@@ -152,7 +165,7 @@ class Params:
         Raises:
             Error: the run or the scale is unknown, or the scale has no settings for the run.
         """
-        config: RunConfig = _known(self.runs, run, "run", "runs")
+        config: RunConfig = _known(self.runs, run, "run", "runs").settings
         overrides = _known(self.scale_settings, scale, "scale", "scale_settings")
         return dataclasses.replace(config, **_known(overrides, run, "run", f"scale_settings.{scale}"))
 
@@ -170,18 +183,20 @@ def same_settings(trained: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def read(path: Path = Path("params.yaml")) -> Params:
-    """Reads and checks a parameter file.
+    """Reads and checks a parameter file; in a folder without one, the `params.yaml` of the package (`paths.found`).
 
     Raises:
         Error: the file is missing or not YAML, a key is unknown or missing, or a value has a wrong type or is out of
             range.
     """
-    content = _parsed(path)
-    known = [field.name for kind in (RunConfig, Selection, Params) for field in dataclasses.fields(kind)]
+    content = _parsed(paths.found(path))
+    known = [field.name for kind in (RunEntry, Selection, Params) for field in dataclasses.fields(kind)]
     params: Params = validated(Params, content, str(path), known=known)
     try:
         for name, run in params.runs.items():
             _check(name, run, content["runs"][name])
+            if run.like is not None:
+                _known(params.runs, run.like, "run", f"runs.{name}.like")
         for scale, entries in params.scale_settings.items():
             for name in entries:
                 _known(params.runs, name, "run", f"scale_settings.{scale}")

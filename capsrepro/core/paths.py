@@ -6,6 +6,27 @@ from pathlib import Path
 
 from capsrepro.core.errors import Error
 
+BEST_FIRST = ("paper", "full", "quick")  # the scales in the order in which weights are wanted
+
+
+def published(package: Path = Path(__file__).parents[1]) -> Path:
+    """The folder with params.yaml and the published results: of the checkout, or part of the installed package."""
+    installed = package / "project"  # see `package-dir` in pyproject.toml
+    return installed if installed.is_dir() else package.parent
+
+
+def found(path: Path, holding: str = "") -> Path:
+    """A file or folder of the project: `path` itself if it exists or is absolute, else its published version.
+
+    Commands read their input with it, so that they work in a folder that has no project. They write to `path`.
+
+    Args:
+        path: relative to the root of the project.
+        holding: what a folder must hold to count; a table that was written into it is no result.
+    """
+    elsewhere = published() / path
+    return path if path.is_absolute() or (path / holding).exists() or not elsewhere.exists() else elsewhere
+
 
 def stem(run: str, seed: int) -> str:
     """The stem of the file names of a run with one seed: `mnist-baseline-seed0`."""
@@ -84,8 +105,10 @@ class RunPaths:
         return Path("results", self.scale, kind, f"{stem(self.run, self.seed)}.{suffix}")
 
 
-def trained(run: str, seed: int, scales: Sequence[str]) -> tuple[str, Path]:
+def trained(run: str, seed: int, scales: Sequence[str] = BEST_FIRST) -> tuple[str, Path]:
     """Finds trained weights of a run: at the first scale that has any, the published ones before the pipeline's.
+
+    Weights in this folder come before those of the package.
 
     Returns:
         The scale and the path of the weights.
@@ -95,7 +118,7 @@ def trained(run: str, seed: int, scales: Sequence[str]) -> tuple[str, Path]:
     """
     tried = [RunPaths(scale, run, seed) for scale in scales]
     for where in tried:
-        for path in (where.published, where.weights):
+        for path in (where.published, where.weights, found(where.published)):
             if path.is_file():
                 return where.scale, path
     last = tried[-1]

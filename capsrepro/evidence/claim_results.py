@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from capsrepro.core import paths
 from capsrepro.evidence import claims, clusters, deviations, paired
 from capsrepro.evidence.claims import Claim
 from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale, smaller
@@ -49,7 +50,7 @@ def judge_all(scale: Scale, known: Mapping[str, Claim]) -> list[Judged]:
 
 def gap(scale: Scale) -> str:
     """The verdict on the claim about affNIST, which the rows of affNIST need; `not run` without a file of claims."""
-    path = scale.folder / "claims.csv"
+    path = paths.found(scale.folder / "claims.csv")
     claim = claims.read(path).get(GAP) if path.is_file() else None
     return judge(scale, claim).verdict if claim else "not run"
 
@@ -116,17 +117,25 @@ def _effect(scale: Scale, claim: Claim, found: Sides) -> tuple[Effect | None, tu
     """The effect, or None; and what is to be said of how it was found."""
     if claim.measure in ("loss", "logit_change"):
         return _of_histories(scale, claim, found)
-    first, second = found
-    if len({one.examples for side in found for one in side}) > 1:
-        return None, ("lacks both runs on equally many images",)
-    sign = -1 if claim.measure == "test_accuracy_pct" else 1  # counts are of what was wrong
-    if len(first) > 1:
-        errors = [[sign * 100 * one.wrong / one.examples for one in side] for side in found]
-        return paired.over_seeds(*errors), ()
-    effect, told = _of_images(scale, first[0], second[0])
-    if sign < 0:
+    effect, told = difference(scale, *found)
+    if effect is not None and claim.measure == "test_accuracy_pct":  # counts are of what was wrong
         effect = effect._replace(effect=-effect.effect, low=-effect.high, high=-effect.low)
     return effect, told
+
+
+def difference(
+    scale: Scale, first: Sequence[Result], second: Sequence[Result]
+) -> tuple[Effect | None, tuple[str, ...]]:
+    """The test error of one run less that of another with the same seeds, in points; and how it was found, in words.
+
+    Raises:
+        Error: kept answers are damaged; the message names the file.
+    """
+    if len({one.examples for one in (*first, *second)}) > 1:
+        return None, ("lacks both runs on equally many images",)
+    if len(first) > 1:
+        return paired.over_seeds(*([100 * one.wrong / one.examples for one in side] for side in (first, second))), ()
+    return _of_images(scale, first[0], second[0])
 
 
 def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tuple[str, ...]]:

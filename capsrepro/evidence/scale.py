@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from capsrepro.core import files, not_run
+from capsrepro.core import files, not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
 from capsrepro.core.text import one_line
@@ -95,8 +95,13 @@ class Scale:
             self.predictions(result)
 
 
+def home(folder: Path, scale: str) -> Path:
+    """The folder that holds the results of a scale: `folder`, or where it has none the published results."""
+    return paths.found(folder / scale, holding="metrics").parent
+
+
 def load(known: Params, folder: Path, scale: str) -> Scale:
-    """Reads everything of one scale.
+    """Reads everything of one scale, from its `home`.
 
     Args:
         known: the parameter file.
@@ -107,18 +112,19 @@ def load(known: Params, folder: Path, scale: str) -> Scale:
         Error: nothing knows of the scale, or a file is malformed.
     """
     validated(Name, scale, "the scale", remedy="choose an entry under `scale_settings`")  # it names a folder
-    if scale not in known.scale_settings and not (folder / scale).is_dir():
+    results_of = home(folder, scale)
+    if scale not in known.scale_settings and not (results_of / scale).is_dir():
         names = ", ".join(known.scale_settings)
         raise Error(f"unknown scale {scale!r}; known to the parameter file: {names}")
     return Scale(
         scale,
-        folder,
-        paper.read(folder / "paper.csv"),
-        results.read(folder, scale),
+        results_of,
+        paper.read(paths.found(folder / "paper.csv")),
+        results.read(results_of, scale),
         settings(known, scale),
         settings(known, "paper"),
-        not_run.read(folder, scale),
-        plan.read(folder / "plan.csv"),
+        not_run.read(results_of, scale),
+        plan.read(results_of / "plan.csv"),
     )
 
 

@@ -65,18 +65,19 @@ def power(table: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = ()) -> str:
+def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = (), after: Sequence[str] = ()) -> str:
     """The table of `comparison.build` in Markdown, between the meaning of its words and its power.
 
     Args:
         table: of `comparison.build`.
         scale: for the heading.
         notes: sentences above the table, such as those of `comparison.budgets`.
+        after: blocks below all tables, such as those of `own_runs.markdown`.
     """
     blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes, _tabulated(table, "pipe")]
     if lines := power(table):
         blocks += [POWER, lined.table(lines, POWERED, "pipe", POWER_ALIGNMENT)]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join([*blocks, *after]) + "\n"
 
 
 def latex(table: pd.DataFrame, scale: str) -> str:
@@ -96,14 +97,21 @@ def runs(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*names, "precision", "counted_in", *FACTS]).astype({"routing": "Int64"})
 
 
-def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: str) -> None:
+def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: str, after: Sequence[str] = ()) -> None:
     """Writes table.md, table.csv, table.tex and runs.csv to `folder`/`scale`, each atomically.
+
+    Args:
+        table: of `comparison.build`.
+        results: of the scale.
+        folder: holds a folder for each scale.
+        scale: its name.
+        after: see `markdown`.
 
     Raises:
         OSError: the disk is full or the folder is not writable.
     """
     texts = {
-        "table.md": markdown(table, scale, comparison.budgets(results)),
+        "table.md": markdown(table, scale, comparison.budgets(results), after),
         "table.csv": table.to_csv(index=False, lineterminator="\n"),
         "table.tex": latex(table, scale),
         "runs.csv": runs(results).to_csv(index=False, lineterminator="\n"),

@@ -57,6 +57,11 @@ def use_threads(threads: int | None) -> None:
         raise Error(f"threads: {threads} cannot be set once TensorFlow runs; start a new process") from fault
 
 
+def forget_networks() -> None:
+    """Frees the memory of all networks that are no longer in use."""
+    keras.backend.clear_session()
+
+
 def precision(name: str) -> str:
     """Keras's name of a run's precision: `auto` becomes `mixed_bfloat16` where that is fast, else `float32`."""
     if name != "auto":

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from capsrepro.core import console
 from capsrepro.core.errors import Error
 from capsrepro.data import smallnorb
 from capsrepro.data.batches import Arrays, Batch, Dataset, shifted, unit
@@ -106,7 +107,8 @@ class Records:
 
     def _parsed(self, kind: Kind, numbers: list[int]) -> dict[str, np.ndarray]:
         """The features as stored: bytes, and int64."""
-        import tensorflow as tf
+        with console.quiet():
+            import tensorflow as tf
 
         wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in kind.images}
         wanted |= {name: tf.io.FixedLenFeature([], tf.int64) for name in (*kind.labels, *_SIZES)}
@@ -265,7 +267,8 @@ def every_pair(dataset: MultiMnist) -> Iterator[Features]:
 
 def _examples(kind: Kind, batches: Iterable[Features]) -> Iterator[bytes]:
     """Yields serialized Examples, with features in alphabetical order."""
-    import tensorflow as tf
+    with console.quiet():
+        import tensorflow as tf
 
     for batch in batches:
         sizes = dict(zip(_SIZES, batch[kind.image].shape[1:], strict=True))

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from capsrepro.core import files
 from capsrepro.core.params import Params
+from capsrepro.evidence.scale import home
 from capsrepro.report import content, markdown, page
 
 
 def write(known: Params, folder: Path, scale: str, strict: bool = False, data: Path | None = None) -> tuple[Path, Path]:
     """Writes report.md and report.html to `folder`/`scale`, each atomically; equal results give equal bytes.
+
+    In a folder without results of the scale, the report is on the published ones (`scale.home`).
 
     Args:
         known: the parameter file.
@@ -29,7 +32,7 @@ def write(known: Params, folder: Path, scale: str, strict: bool = False, data: P
         Error: the scale is unknown and has no folder, or one of its files is malformed; the message names the file.
         OSError: a file is not readable, the disk is full or the folder is not writable.
     """
-    report = content.build(known, folder, scale, strict, data)
+    report = content.build(known, home(folder, scale), scale, strict, data)
     texts = {"report.md": markdown.render(report), "report.html": page.render(report)}
     paths = tuple(folder / scale / name for name in texts)
     for path, text in zip(paths, texts.values(), strict=True):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from capsrepro.core import paths
 from capsrepro.evidence import claim_results, claim_tables, claims, comparison, tables
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.results import Result
@@ -18,7 +19,7 @@ def judged_claims(scale: Scale) -> list[Judged]:
     Raises:
         Error: the file, kept answers or a history are malformed.
     """
-    path = scale.folder / "claims.csv"
+    path = paths.found(scale.folder / "claims.csv")
     return claim_results.judge_all(scale, claims.read(path)) if path.is_file() else []
 
 

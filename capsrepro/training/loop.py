@@ -124,7 +124,10 @@ def train_together(
             kept = Backups(folder, fingerprint(run, dataset, seed, used) | together)
             progress = TrainingCallback(kept, run, dataset, stop, received, watch)
             stream = Stream(dataset, run.batch_size, seed)
-            lanes.append(Lane(model, stream, run, progress, progress.restore(model), verbose, several and with_jax))
+            first = progress.restore(model)
+            if first:
+                print(f"resumed at step {first} of {run.steps}", flush=True)
+            lanes.append(Lane(model, stream, run, progress, first, verbose, several and with_jax))
             if not with_jax:
                 _fit(lanes[-1], logs)
         if with_jax:

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from capsrepro.core.errors import Error
-from experiments import at_least, run_cli
-from experiments.sweep import clone
+from .. import at_least, run_cli
+from . import clone
 
 PASSED = ("CAPSREPRO_", "JAX_", "KERAS_", "OMP_", "TF_", "XLA_")  # prefixes of variables passed to each task
 

@@ -187,7 +187,7 @@ def test_every_room_has_a_page_of_its_api() -> None:
 def test_every_setting_is_described() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
     described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", page, re.MULTILINE))))
-    names = {field.name for kind in (params.RunConfig, params.Params) for field in dataclasses.fields(kind)}
+    names = {field.name for kind in (params.RunEntry, params.Params) for field in dataclasses.fields(kind)}
     assert described == names
 
 

@@ -1,0 +1,116 @@
+"""Adds a run to a parameter file as text, so that all else in it stays as it is, comments too."""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from capsrepro.core import files, params, paths
+from capsrepro.core.errors import Error
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # a name is part of file names and of DVC's names of stages
+AUTHORS = "released"  # the scale of the authors' published checkpoints: nothing is trained at it
+
+
+def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[str]:
+    """Adds a run with the settings of another one, some of them changed, and selects it in `rows`.
+
+    In a folder without a parameter file, the new file is that of the package with the run added.
+
+    Args:
+        path: the parameter file.
+        name: of the new run.
+        like: the run that it derives from.
+        changed: settings by name, as YAML; those that a scale may set are changed at each scale.
+
+    Returns:
+        The scales that have settings for it.
+
+    Raises:
+        Error: the name is taken or not usable, the other run is unknown, or a setting is not valid; the file is then as
+            it was.
+    """
+    source = paths.found(path)
+    known = params.read(source)
+    if not NAME.fullmatch(name):
+        raise Error(f"{name!r}: not usable as a name; take lower-case letters and digits with single hyphens between")
+    if name in known.runs:
+        raise Error(f"{path}, runs.{name}: is there already; choose another name, or edit it there")
+    if like not in known.runs:
+        raise Error(f"unknown run {like!r}; known: {', '.join(known.runs)}")
+    text = source.read_text(encoding="utf-8")
+    scales = [scale for scale, runs in known.scale_settings.items() if like in runs and scale != AUTHORS]
+    for scale in (None, *scales):
+        text = _with_entry(text, scale, name, like, changed, str(path))
+    with files.replacing(path) as temporary:
+        temporary.write_text(_with_row(text, name), encoding="utf-8")
+        try:
+            params.read(temporary)
+        except Error as fault:
+            raise Error(str(fault).replace(str(temporary), str(path))) from fault
+    return scales
+
+
+def _with_entry(text: str, scale: str | None, name: str, like: str, changed: Mapping[str, str], where: str) -> str:
+    """The text with an entry after that of `like`: under `runs`, or under a scale."""
+    parts = ["runs"] if scale is None else ["scale_settings", scale]
+    parent: Any = yaml.compose(text, yaml.SafeLoader)
+    content: Any = yaml.safe_load(text)
+    for part in parts:
+        parent, content = _pair(parent, part)[1], content[part]
+    if parent.flow_style:
+        raise Error(f"{where}, {'.'.join(parts)}: stands in one line; write its entries into lines of their own first")
+    key, entry = _pair(parent, like)
+    mine = {one: _value(words, one) for one, words in changed.items() if (one in params.SCALE_MAY_SET) == bool(scale)}
+    settings = {one: value for one, value in content[like].items() if one != "like"} | mine
+    margin = " " * key.start_mark.column
+    if scale:
+        added = [f"{margin}{name}: {{{', '.join(f'{one}: {_yaml(value)}' for one, value in settings.items())}}}"]
+    else:
+        added = [f"{margin}{name}:"]
+        added += [f"{margin}  {one}: {_yaml(value)}" for one, value in ({"like": like} | settings).items()]
+    return _after(text, _end(entry), added)
+
+
+def _with_row(text: str, name: str) -> str:
+    """The text with the run as the last one of `rows`."""
+    rows = _pair(yaml.compose(text, yaml.SafeLoader), "rows")[1]
+    if rows.flow_style:
+        end = rows.value[-1].end_mark.index
+        return f"{text[:end]}, {name}{text[end:]}"
+    return _after(text, _end(rows), [f"{' ' * rows.start_mark.column}- {name}"])
+
+
+def _after(text: str, index: int, lines: list[str]) -> str:
+    """The text with more lines after the one at this index."""
+    end = text.find("\n", index)
+    end = len(text) if end < 0 else end
+    return "\n".join([text[:end], *lines]) + text[end:]
+
+
+def _end(node: Any) -> int:
+    """The index after the last character of a value; that of a block would be the one of what follows it."""
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return int(node.end_mark.index)
+
+
+def _pair(mapping: Any, key: str) -> tuple[Any, Any]:
+    """The nodes of a key and of its value."""
+    return next((name, value) for name, value in mapping.value if name.value == key)
+
+
+def _value(words: str, key: str) -> Any:
+    try:
+        return yaml.safe_load(words)
+    except yaml.YAMLError as fault:
+        raise Error(f"{key}={words}: not YAML; write key=value, such as routing=2 or conv_channels=[16]") from fault
+
+
+def _yaml(value: Any) -> str:
+    """A value in one line."""
+    return yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]

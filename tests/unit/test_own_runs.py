@@ -1,0 +1,166 @@
+"""`capsrepro new`, and the table of the runs that are no row of the paper."""
+
+import dataclasses
+import difflib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capsrepro.core import new_run, params
+from capsrepro.core.errors import Error
+from capsrepro.evidence import own_runs, predictions, scale
+from tests.support import ROOT, result_files
+from tests.support.commands import run_module
+
+LIKE = "mnist-capsnet-r3-recon"
+PAPER = (ROOT / "results" / "paper.csv").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    copy = tmp_path / "params.yaml"
+    copy.write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "paper.csv").write_text(PAPER)
+    return copy
+
+
+def test_new_adds_lines_and_changes_no_other(path: Path) -> None:
+    before = path.read_text()
+    assert new_run.add(path, "my-row", LIKE, {"routing": "2", "steps": "100"}) == ["quick", "full", "paper"]
+    changes = [line for line in difflib.ndiff(before.splitlines(), path.read_text().splitlines()) if line[0] in "+-"]
+    assert not [line for line in changes if line[0] == "-"]
+    known, entry = params.read(path), params.read(ROOT / "params.yaml").settings(LIKE, "full")
+    assert known.rows[-1] == "my-row"
+    assert known.runs["my-row"].like == LIKE
+    assert known.settings("my-row", "full") == dataclasses.replace(entry, routing=2, steps=100)
+    assert "like" not in known.settings("my-row", "full").as_json()  # it would be part of the fingerprint
+
+
+def test_new_may_be_like_a_new_run_and_put_rows_into_a_list_in_one_line(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    first = lines.index("rows:\n")
+    last = max(number for number, line in enumerate(lines[:40]) if line.startswith("  - "))
+    path.write_text("".join([*lines[:first], "rows: [mnist-baseline] # one\n", *lines[last + 1 :]]))
+    new_run.add(path, "a", "mnist-baseline", {})
+    new_run.add(path, "b", "a", {"dropout": "0.25"})
+    known = params.read(path)
+    assert known.rows == ("mnist-baseline", "a", "b")
+    assert known.settings("b", "quick") == dataclasses.replace(known.settings("a", "quick"), dropout=0.25)
+    assert "rows: [mnist-baseline, a, b] # one\n" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "changed", "message"),
+    [
+        (LIKE, LIKE, {}, f"params.yaml, runs.{LIKE}: is there already"),
+        ("My_Row", LIKE, {}, "not usable as a name"),
+        ("my-row", "capsnet", {}, "unknown run 'capsnet'"),
+        ("my-row", LIKE, {"rooting": "2"}, "params.yaml, runs.my-row.rooting: unknown key"),
+        ("my-row", LIKE, {"routing": "0"}, "params.yaml, runs.my-row.routing: expected at least 1"),
+        ("my-row", LIKE, {"steps": "many"}, "scale_settings.quick.my-row.steps: expected a whole number"),
+        ("my-row", LIKE, {"routing": "["}, "routing=[: not YAML"),
+    ],
+)
+def test_new_refuses_in_one_line_and_leaves_the_file_as_it_was(
+    path: Path, name: str, like: str, changed: dict[str, str], message: str
+) -> None:
+    before = path.read_text()
+    with pytest.raises(Error) as refusal:
+        new_run.add(path, name, like, changed)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert str(path) in str(refusal.value) or "params.yaml" not in message
+    assert path.read_text() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["params.yaml", "results"]
+
+
+def test_new_command_takes_settings_before_and_after_its_options(path: Path) -> None:
+    words = ("my-row", "dropout=0.5", "--like", "mnist-baseline", "batch_size=64")
+    answer = run_module("experiments", "new", *words, cwd=path.parent)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == "params.yaml: my-row added to runs, rows and the scales quick, full, paper\n"
+    assert params.read(path).settings("my-row", "quick").batch_size == 64
+
+
+def test_like_must_name_a_run(path: Path) -> None:
+    path.write_text(path.read_text().replace(f"like: {LIKE}", "like: nothing"))
+    with pytest.raises(Error, match=r"unknown run 'nothing' in runs\.mnist-capsnet-r5-recon-replace\.like"):
+        params.read(path)
+
+
+def write(path: Path, run: str, wrong: int, seed: int = 0, right: np.ndarray | None = None) -> None:
+    """A result of a run with its present settings at the scale quick."""
+    settings = params.read(path).settings(run, "quick").as_json()
+    results = path.parent / "results"
+    score = result_files.metrics(run, settings, wrong, seed=seed, scale="quick")
+    result_files.write(results, "quick", f"{run}-seed{seed}", score, result_files.provenance(settings))
+    if right is not None:
+        labels = np.zeros((len(right), 1), np.int32)
+        scores = np.eye(10, dtype=np.float32)[np.where(right, 0, 1)]
+        kept = results / "quick" / "predictions" / f"{run}-seed{seed}.npz"
+        predictions.write(kept, scores.argmax(axis=1)[:, None], labels, scores)
+
+
+def line(path: Path, run: str = "my-row") -> dict[str, str]:
+    known = params.read(path)
+    lines = own_runs.lines(known, scale.load(known, path.parent / "results", "quick"))
+    cells = next(one for one in lines if one[0] == run)
+    return {name: cell for name, cell in zip(own_runs.SHOWN, cells, strict=True) if "interval" not in name}
+
+
+def test_a_run_without_a_row_is_in_a_table_from_the_start_and_is_compared_once_it_ran(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"routing": "2"})
+    assert line(path)["verdict"] == "not run"
+    write(path, "my-row", 300)
+    assert line(path)["verdict"] == f"lacks {LIKE}"
+    write(path, LIKE, 200)
+    assert line(path) == {
+        "run": "my-row",
+        "like": LIKE,
+        "changed": "routing 2 (3)",
+        "measured": "3.00 (300/10000)",
+        "of `like`": "2.00 (200/10000)",
+        "difference": "+1.00",
+        "verdict": "worse (unpaired)",
+    }
+
+
+def test_answers_that_were_kept_are_compared_image_for_image(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"routing": "2"})
+    right = np.ones(10_000, bool)
+    right[:200] = False
+    write(path, LIKE, 200, right=right)
+    right[:15] = True  # 15 better and none worse: McNemar's p is 2^-14
+    write(path, "my-row", 185, right=right)
+    assert (line(path)["difference"], line(path)["verdict"]) == ("-0.15", "better")
+
+
+def test_seeds_of_both_are_compared_pairwise_and_others_left_out(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"routing": "2"})
+    for seed, (mine, theirs) in enumerate([(200, 201), (210, 208), (190, 191)]):
+        write(path, "my-row", mine, seed)
+        write(path, LIKE, theirs, seed)
+    write(path, "my-row", 900, seed=7)
+    assert (line(path)["difference"], line(path)["verdict"]) == ("+0.00", "no difference shown")
+    assert line(path)["of `like`"].endswith("(3)")
+
+
+def test_a_run_whose_settings_changed_is_stale(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"routing": "2"})
+    for run in ("my-row", LIKE):
+        write(path, run, 200)
+    path.write_text(path.read_text().replace("    routing: 2\n", "    routing: 4\n"))
+    assert line(path)["verdict"] == "stale"
+
+
+def test_the_table_command_shows_runs_of_ones_own_below_the_papers(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"routing": "2"})
+    write(path, "my-row", 300)
+    answer = run_module("experiments.table", cwd=path.parent)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == (path.parent / "results" / "quick" / "table.md").read_text()
+    _, below = answer.stdout.split(f"\n## {own_runs.TITLE}\n")
+    assert "| my-row " in below
+    assert "mnist-capsnet-r3-recon |" in below
