@@ -52,6 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
     if len(members) > 1:
         facts["members_wrong"] = {str(k): evaluation.evaluate(one, dataset).wrong for k, one in enumerate(members)}
     predictions.write(where.predictions, given.predicted, given.labels, given.scores)
+    files.write_json(where.provenance, files.read_json(where.origin))
     files.write_json(where.evaluation, names | {"precision": settings.precision} | environment.describe())
     files.write_json(where.metrics, names | facts | {"counted_in": settings.precision, "test_sha256": given.sha256})
     low, high = wilson(score.wrong, score.examples)

@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     names = {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed}
     history = [{"member": number, **line} for number, one in enumerate(trained) for line in one.history]
     files.write_text(where.history, pandas.DataFrame(history).to_csv(index=False, float_format="%.6g"))
-    files.write_json(where.provenance, {**names, **facts, **ties.hashes(weights_sha256(model))})
+    files.write_json(where.training, {**names, **facts, **ties.hashes(weights_sha256(model))})
     resolved = devices.resolved(settings)
     origin = Origin(arguments.run, arguments.scale, arguments.seed, facts["steps_done"], resolved)
     save_weights(model, where.weights, origin=origin)

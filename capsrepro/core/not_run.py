@@ -27,16 +27,16 @@ def read(results: Path, scale: str) -> dict[str, str]:
 
 
 def write(where: RunPaths, reason: str) -> None:
-    """Writes the reason in place of the metrics and the provenance of a run; those that are there are kept."""
+    """Writes the reason in place of the results of a run; those that are there are kept."""
     content = {"run": where.run, "seed": where.seed, "scale": where.scale, KEY: reason}
-    for path in (where.provenance, where.metrics):
+    for path in (where.training, where.provenance, where.metrics):
         if not path.exists() or KEY in files.read_json(path):
             files.write_json(path, content)
 
 
 def clear(where: RunPaths) -> None:
     """Removes a reason that no longer holds; results are kept."""
-    for path in (where.provenance, where.metrics):
+    for path in (where.training, where.provenance, where.metrics):
         if path.exists() and KEY in files.read_json(path):
             path.unlink()
 

@@ -52,6 +52,11 @@ class RunPaths:
         return Path("checkpoints", f"{self.name}.weights.h5")
 
     @property
+    def training(self) -> Path:
+        """JSON: the provenance as training wrote it, in DVC's cache beside the weights; evaluating publishes it."""
+        return Path("checkpoints", f"{self.name}.json")
+
+    @property
     def logs(self) -> Path:
         """Folder of TensorBoard logs; neither committed nor cached."""
         return Path("logs", self.name)
@@ -63,8 +68,13 @@ class RunPaths:
 
     @property
     def provenance(self) -> Path:
-        """JSON: the origin of the weights."""
+        """JSON: the origin of the weights; committed."""
         return self._result("provenance", "json")
+
+    @property
+    def origin(self) -> Path:
+        """The provenance that belongs to the weights in `checkpoints`: the one beside them if there is one."""
+        return self.training if self.training.exists() else self.provenance
 
     @property
     def metrics(self) -> Path:

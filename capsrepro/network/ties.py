@@ -42,17 +42,17 @@ def load(model: keras.Model, where: RunPaths, origin: Origin) -> str:
         Error: the weights are of another training, or a file is missing or malformed.
     """
     load_weights(model, where.weights)
-    sha256, trained = weights_sha256(model), _read(where.provenance)
+    sha256, trained = weights_sha256(model), _read(where.origin)
     if trained.trained_sha256:
         published = _read(where.publication) if where.publication.exists() else _Hashes()
         rounded = (published.trained_sha256, published.rounded_sha256) == (trained.trained_sha256, sha256)
         if not rounded and sha256 != trained.trained_sha256:
-            both = f"weights of sha256 {sha256[:12]}, but {where.provenance} is of {trained.trained_sha256[:12]}"
+            both = f"weights of sha256 {sha256[:12]}, but {where.origin} is of {trained.trained_sha256[:12]}"
             raise Error(f"{where.weights}: {both}; train again")
         return trained.trained_sha256
     same = same_settings(provenance_settings(where).as_json(), origin.settings.as_json())
     if not same or trained.steps_done not in (None, origin.steps):
-        raise Error(f"{where.weights}: not of the training that {where.provenance} describes; train again")
+        raise Error(f"{where.weights}: not of the training that {where.origin} describes; train again")
     return sha256
 
 

@@ -110,7 +110,7 @@ def origin_of(where: RunPaths) -> Origin:
     """
     if (stored := read_origin(where.weights, where)) is not None:
         return stored
-    settings, content = provenance_settings(where), files.read_json(where.provenance)
+    settings, content = provenance_settings(where), files.read_json(where.origin)
     return Origin(where.run, where.scale, where.seed, int(content.get("steps_done", settings.steps)), settings)
 
 
@@ -120,8 +120,8 @@ def provenance_settings(where: RunPaths) -> RunConfig:
     Raises:
         Error: the provenance is missing or malformed, or has no settings.
     """
-    content = files.read_json(where.provenance)
-    settings: RunConfig = validated(RunConfig, content.get("settings"), f"{where.provenance}, settings")
+    content = files.read_json(where.origin)
+    settings: RunConfig = validated(RunConfig, content.get("settings"), f"{where.origin}, settings")
     return settings
 
 

@@ -89,6 +89,9 @@ def test_an_experiment_with_other_routing_trains_anew(one: Clone, first: list[st
     assert "routing" in one.python("dvc", "params", "diff")
     assert "weights_sha256" in one.python("dvc", "metrics", "diff")
     assert " D " not in one.call("git", "status", "--porcelain")
+    one.call("git", "checkout", "params.yaml")
+    assert not [stage for stage in one.repro() if stage.startswith("train")]  # the weights are in the run-cache
+    assert one.result("metrics", ROWS[1]) == before
 
 
 @pytest.mark.parametrize(
