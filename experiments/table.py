@@ -28,7 +28,7 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="recount kept answers; refuse to mix scales, recipes of one run, or copies of one data set",
+        help="recount stored predictions; refuse to mix scales, recipes of one run, or copies of one data set",
     )
     return parser
 

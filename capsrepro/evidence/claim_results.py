@@ -1,4 +1,4 @@
-"""Judges the paper's claims at one scale: the effect of each on the runs that there are, its interval and verdict."""
+"""Judges the paper's claims at one scale: effect, interval and verdict of each."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ Sides = tuple[list[Result], ...]  # the results of a claim's runs with the seeds
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A claim at a scale. `effect` is None where there is nothing to compare; `p_holm` is over all claims judged."""
+    """A judged claim. `effect` is None if there is nothing to compare; `p_holm` is corrected over all judged claims."""
 
     claim: Claim
     verdict: str
@@ -36,12 +36,12 @@ class Judged:
 
 
 def judge_all(scale: Scale, known: Mapping[str, Claim]) -> list[Judged]:
-    """Judges every claim, and corrects their p values together (Holm).
+    """Judges all claims and corrects their p values together (Holm).
 
-    A verdict that rests on shutting out no effect, and that would not survive the correction, says so.
+    A verdict that depends on excluding no effect, and that would not survive the correction, gets a remark.
 
     Raises:
-        Error: kept answers or a history are damaged; the message names the file.
+        Error: stored predictions or a history are damaged; the message names the file.
     """
     judged = [judge(scale, claim) for claim in known.values()]
     corrected = paired.holm([one.effect.p if one.effect else None for one in judged])
@@ -56,10 +56,10 @@ def gap(scale: Scale) -> str:
 
 
 def judge(scale: Scale, claim: Claim) -> Judged:
-    """Judges one claim: `not run`, `stale`, `not reached` or `changed`, as a row would be, or the word of `decide`.
+    """Judges one claim: `not run`, `stale`, `not reached` or `changed`, as for rows, or the verdict of `decide`.
 
     Raises:
-        Error: kept answers or a history are damaged; the message names the file.
+        Error: stored predictions or a history are damaged; the message names the file.
     """
     if claim.measure == claims.PICTURES:
         return Judged(claim, claims.PICTURES)
@@ -81,23 +81,23 @@ def judge(scale: Scale, claim: Claim) -> Judged:
     ]
     if changed:
         return Judged(claim, "changed", tuple(changed))
-    effect, told = _effect(scale, claim, found)
+    effect, remarks = _effect(scale, claim, found)
     if effect is None:
-        return Judged(claim, "not run", told)
+        return Judged(claim, "not run", remarks)
     verdict = claims.decide(claim, effect.low, effect.high)
     if broken := _premise(claim, found):
-        verdict, told = claims.OPEN, (broken, *told)
+        verdict, remarks = claims.OPEN, (broken, *remarks)
     if math.isinf(effect.low):
-        told = ("no spread over seeds to judge by", *told)
+        remarks = ("no spread over seeds to judge by", *remarks)
     if word := _smaller(scale, claim, everything):
-        told = (word, *told)
+        remarks = (word, *remarks)
     images = None if claim.images == "training" else found[0][0].examples
-    remarks = (*told, *_remarks(scale, found, lengths=not broken.startswith("unequal steps")))
+    remarks += _remarks(scale, found, lengths=not broken.startswith("unequal steps"))
     return Judged(claim, verdict, remarks, effect, len(found[0]), images)
 
 
 def _found(scale: Scale, claim: Claim) -> tuple[Sides, str]:
-    """The results of each run with the seeds that all have, or what is missing, in words."""
+    """The results of each run with the seeds that all have, and what is missing, in words."""
     validation = claim.images == "validation"
     sides = [
         [one for one in scale.of(run) if bool(one.settings.get("validate", False)) == validation] for run in claim.runs
@@ -114,19 +114,19 @@ def _found(scale: Scale, claim: Claim) -> tuple[Sides, str]:
 
 
 def _effect(scale: Scale, claim: Claim, found: Sides) -> tuple[Effect | None, tuple[str, ...]]:
-    """The effect, or None; and what is to be said of how it was found."""
+    """The effect, or None, and remarks about how it was found."""
     if claim.measure in ("loss", "logit_change"):
         return _of_histories(scale, claim, found)
-    effect, told = difference(scale, *found)
+    effect, remarks = difference(scale, *found)
     if effect is not None and claim.measure == "test_accuracy_pct":  # counts are of what was wrong
         effect = effect._replace(effect=-effect.effect, low=-effect.high, high=-effect.low)
-    return effect, told
+    return effect, remarks
 
 
 def difference(
     scale: Scale, first: Sequence[Result], second: Sequence[Result]
 ) -> tuple[Effect | None, tuple[str, ...]]:
-    """The test error of one run less that of another with the same seeds, in points; and how it was found, in words.
+    """The test error of one run minus that of another with the same seeds, in points, and remarks on how it was found.
 
     Raises:
         Error: kept answers are damaged; the message names the file.
@@ -139,7 +139,7 @@ def difference(
 
 
 def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tuple[str, ...]]:
-    """The error of one training less that of another, image for image where both kept their answers."""
+    """The error of one training minus that of another, image for image if both have stored predictions."""
     data = str(first.settings.get("data"))
     counts = [Count(one.wrong, one.examples) for one in (first, second)]
     clustered = clusters.share_digits(data, first.examples)
@@ -152,7 +152,7 @@ def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tup
         return unpaired(*counts), ("unpaired: other test images",)
     ours, theirs = kept[0].right, kept[1].right
     if clustered:
-        difference = theirs.astype(float) - ours.astype(float)  # an error more is an answer less
+        difference = theirs.astype(float) - ours.astype(float)  # the first error minus the second
         by_digit = clusters.by_digit(kept[0].labels, difference)
         if by_digit is None:
             return unpaired(*counts), ("unpaired: digits unknown",)
@@ -161,7 +161,7 @@ def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tup
 
 
 def _of_histories(scale: Scale, claim: Claim, found: Sides) -> tuple[Effect | None, tuple[str, ...]]:
-    """Of losses, or changes of the logits, at the end of training: log10, seed by seed."""
+    """The effect on losses, or on changes of the logits, at the end of training: log10, seed by seed."""
     columns = ("loss",) if claim.measure == "loss" else _LOGITS
     ends = [[scale.last_line(one, columns) for one in side] for side in found]
     logarithms = []
@@ -176,9 +176,9 @@ def _of_histories(scale: Scale, claim: Claim, found: Sides) -> tuple[Effect | No
 
 
 def _premise(claim: Claim, found: Sides) -> str:
-    """What the comparison wants and the runs have not, in words: equal accuracy, or equal training; nothing if all is.
+    """Describes an unmet condition of the comparison, equal accuracy or equal training; empty if there is none.
 
-    A network that was trained for longer may be better for that alone, whatever else it is.
+    A network that was trained for longer may be better for that reason alone.
     """
     if claim.equal_within is None:
         lengths = [sorted({one.images_trained for one in side}) for side in found]
@@ -196,16 +196,16 @@ def _premise(claim: Claim, found: Sides) -> str:
 
 
 def _remarks(scale: Scale, found: Sides, *, lengths: bool) -> tuple[str, ...]:
-    """What the runs changed, each thing once: steps first, unless they were told, and `unplanned` last."""
+    """The deviations of the runs, each once: steps first (if `lengths`), and `unplanned` last."""
     steps, others = [], []
     for side in found:
         settings = scale.paper_settings.get(side[0].run)
         own = deviations.steps(side, settings)
         steps += [word.removesuffix(" steps") for word in own]
         others += [word for word in deviations.remarks(side, settings) if word not in own]
-    told = [f"{' and '.join(dict.fromkeys(steps))} steps"] if steps and lengths else []
+    first = [f"{' and '.join(dict.fromkeys(steps))} steps"] if steps and lengths else []
     unplanned = any(is_unplanned(scale.plans, one) for side in found for one in side)
-    return tuple(dict.fromkeys([*told, *others, *([deviations.UNPLANNED] if unplanned else [])]))
+    return tuple(dict.fromkeys([*first, *others, *([deviations.UNPLANNED] if unplanned else [])]))
 
 
 def _smaller(scale: Scale, claim: Claim, results: list[Result]) -> str:
@@ -221,10 +221,10 @@ def _smaller(scale: Scale, claim: Claim, results: list[Result]) -> str:
 
 
 def _corrected(one: Judged, p: float | None) -> Judged:
-    """With Holm's p, and a remark where the verdict would not stand with it."""
+    """Adds Holm's p, and a remark if the verdict would not survive it."""
     weak = False
     if one.effect is not None and p is not None and one.verdict in (claims.HOLDS, claims.FAILS):
         low, high, margin = one.effect.low, one.effect.high, one.claim.margin or 0.0
-        equal = -margin <= low and high <= margin  # in practice: that verdict does not rest on a test of no effect
+        equal = -margin <= low and high <= margin  # in practice; that verdict does not depend on a test of no effect
         weak = p >= ALPHA and not equal and (low > 0 or high < 0)
     return dataclasses.replace(one, p_holm=p, remarks=(*one.remarks, *([_NO_HOLM] if weak else [])))

@@ -1,4 +1,4 @@
-"""The paper's claims at one scale as tables: Markdown, CSV and LaTeX. What is wider than a page is two tables."""
+"""Writes the judged claims of one scale as tables: Markdown, CSV and LaTeX."""
 
 import math
 import re
@@ -18,25 +18,25 @@ ALIGNMENT = ("left", "left", "left", "right", "right", "right", "left")
 MEASURED = ("claim", "compared", "seeds", "images", "test", "p", "p (Holm)")
 MEASURED_ALIGNMENT = ("left", "left", "right", "right", "left", "right", "right")
 UNITS = (
-    "The effect is the value of the first run less that of the second, in percentage points of test error (affNIST: of "
-    "accuracy); of losses and logits it is log10 of a ratio. Rules and margins: `results/claims.csv`."
+    "The effect is the value of the first run minus that of the second, in percentage points of test error (affNIST: "
+    "of accuracy); for losses and logits it is the log10 of a ratio. Rules and margins: `results/claims.csv`."
 )
 WORDS = (
-    "*holds*: the whole interval is on the side that the paper claims; *does not hold*: none of it is, or it lies "
-    "within the margin of no effect; *cannot tell*: neither; *pictures*: looked at, not judged; in brackets: what the "
-    "runs changed. With one seed the interval is about these trained networks on other images, not about others."
+    "*holds*: the whole interval is on the side that the paper claims; *does not hold*: none of it is, or all of it "
+    "lies within the margin of no effect; *cannot tell*: neither; *pictures*: not judged. In brackets: what else "
+    "differs from the paper. With one seed the interval covers other test images, but not other trainings."
 )
-HOW = "How each was measured. p is of no effect; Holm's is corrected for the claims that are judged here together."
+HOW = "How each claim was measured. p: of the test for no effect; p (Holm): corrected for all claims in this table."
 
 
 def build(judged: Sequence[Judged]) -> pd.DataFrame:
-    """A line for each claim; cells without a value are empty. Numbers of the effect have four decimals."""
+    """Builds a line for each claim; cells without a value are empty, and effects have four decimals."""
     lines = [_line(one) for one in judged]
     return pd.DataFrame(lines).astype(dict.fromkeys(("seeds", "images"), "Int64"))
 
 
 def display(judged: Sequence[Judged]) -> list[list[str]]:
-    """Claims and verdicts for reading: text in the columns `SHOWN`."""
+    """Formats claims and verdicts for reading: text in the columns `SHOWN`."""
     return [
         [
             one.claim.id,
@@ -52,13 +52,13 @@ def display(judged: Sequence[Judged]) -> list[list[str]]:
 
 
 def measured(judged: Sequence[Judged]) -> list[list[str]]:
-    """How the claims were measured that have an effect: text in the columns `MEASURED`."""
+    """Formats the measurement of each claim that has an effect: text in the columns `MEASURED`."""
     lines = []
     for one in judged:
         if one.effect is not None:
             images = "" if one.images is None else str(one.images)
             ps = [_p(one.effect.p), _p(one.p_holm)]
-            lines.append([one.claim.id, " less ".join(one.claim.runs), str(one.seeds), images, one.effect.test, *ps])
+            lines.append([one.claim.id, " minus ".join(one.claim.runs), str(one.seeds), images, one.effect.test, *ps])
     return lines
 
 

@@ -1,23 +1,22 @@
-"""The paper's claims that are not one number, read from results/claims.csv, and the rule that judges each.
+"""Reads the paper's claims that are not one number from results/claims.csv, and decides which of them hold.
 
-A claim compares the value of one run with that of another: their difference in percentage points, or the logarithm of a
-ratio. With the interval of that difference:
+A claim compares two runs by the difference of their values in percentage points, or by the logarithm of a ratio. The
+verdict follows from the interval of that effect. The first rule that applies counts:
 
-- `does not hold`: the whole interval lies within ± margin of no effect (the two are equal in practice), which comes
-  first; or it has no value on the side that the paper claims.
+- `does not hold`: the whole interval lies within ± margin, so the two runs are equal in practice; or none of it lies on
+  the side that the paper claims.
 - `holds`: the whole interval lies on the side that the paper claims.
-- `cannot tell`: neither.
+- `cannot tell`: all other cases.
 
-Two kinds of claim need a rule of their own, by analogy:
+Two kinds of claim have a similar rule of their own:
 
-- *They do not* (`direction` is `not lower`): `holds` where the whole interval is above - margin, so that whatever the
-  first run gains is nothing in practice; `does not hold` where the whole interval is below no effect and reaches beyond
-  the margin; else `cannot tell`.
-- A claim about a size (`least`), such as a gap of 13 points: `holds` where the whole interval is at least so far on the
-  claimed side; `does not hold` where it does not reach that far, or is equal in practice; else `cannot tell`.
+- No gain (`direction` is `not lower`). `holds`: the whole interval is above -margin, so any gain of the first run is
+  negligible. `does not hold`: the whole interval is below 0 and reaches beyond -margin.
+- A gap of some size (`least`), such as 13 points. `holds`: the whole interval is at least that far on the claimed side.
+  `does not hold`: none of it is that far, or the runs are equal in practice.
 
-Whatever the interval, `cannot tell` where the runs do not compare: they were shown unequal numbers of images, or, where
-`equal_within` is given, their accuracies on expanded MNIST, at which affNIST compares them, differ by more than that.
+The verdict is always `cannot tell` if the runs are not comparable. Their trainings must have seen equally many images.
+A claim with `equal_within` (affNIST) compares runs at equal accuracy on expanded MNIST instead, within that difference.
 """
 
 from pathlib import Path
@@ -38,11 +37,11 @@ Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Claim:
     """One claim of the paper: a row of claims.csv.
 
-    `measure`: the test error or accuracy in percent, the training loss or the change of the routing logits at the end
-    of training (both as log10), or pictures, which are looked at and not judged. `run` is compared with `against`; the
-    effect is the value of `run` less that of `against`. `images`: of which set the errors are. `paper_effect`: the
-    paper's own, None where it gives none. `margin`: of practical equality, in the unit of the effect, with its reason.
-    `least` and `equal_within`: see the module. `test` and `rule` say in words what is done.
+    `measure`: the test error or accuracy in percent; the training loss or the change of the routing logits at the end
+    of training (both as log10); or pictures, which are not judged. The effect is the value of `run` minus that of
+    `against`. `images`: the set on which the errors are counted. `paper_effect`: the paper's effect, None if it gives
+    none. `margin`: of practical equality, in the unit of the effect, with its reason. `least` and `equal_within`: see
+    the module. `test` and `rule` describe test and rule in words.
     """
 
     id: str
@@ -77,7 +76,7 @@ class Claim:
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """The runs that it compares, `run` first."""
+        """The compared runs, `run` first."""
         return tuple(name for name in (self.run, self.against) if name is not None)
 
 
@@ -96,7 +95,7 @@ def read(path: Path = Path("results/claims.csv")) -> dict[str, Claim]:
 
 
 def decide(claim: Claim, low: float, high: float) -> str:
-    """The rule of the module for an interval of the effect, in its unit; an infinite end is not known."""
+    """Applies the rule of the module to an interval of the effect; an infinite end means unknown."""
     if claim.direction is None or claim.margin is None:
         return PICTURES
     low, high = round(low, 9), round(high, 9)

@@ -1,12 +1,12 @@
-"""Intervals on affNIST, where 32 images show one digit: digits are resampled, not images.
+"""Computes intervals on affNIST, where 32 images show the same digit: a bootstrap over digits, not over images.
 
-Images of one digit are right or wrong together, so that 320,000 of them tell less than as many independent ones would.
+Images of the same digit tend to be right or wrong together. So 320,000 of them say less than 320,000 independent ones.
 """
 
 import numpy as np
 
 DIGITS = 10_000  # of MNIST's test set: the clusters
-WIDER = 2.5  # how much too narrow the binomial interval of 32 versions was measured to be, at full width
+WIDER = 2.5  # the factor by which the binomial interval was measured to be too narrow, at full width
 RESAMPLES = 1999
 SEED = 0
 
@@ -17,14 +17,14 @@ def share_digits(data: str, examples: int) -> bool:
 
 
 def by_digit(labels: np.ndarray, values: np.ndarray) -> np.ndarray | None:
-    """The mean over the versions of each digit, or None where the order of the images does not show which these are.
+    """The mean over the versions of each digit; None if the order of the images does not show which belong together.
 
-    Built sets have the versions of a digit side by side; a set of one version of all digits after the other is
-    recognised too. Either way the labels have to agree within each digit.
+    Two orders are recognised: all versions of a digit side by side, as in built sets, and all digits in the first
+    version, then in the second, and so on. In both the labels have to agree within each digit.
 
     Args:
         labels: whole numbers `(N,)`.
-        values: numbers `(N,)`, such as whether the answer was right.
+        values: numbers `(N,)`, such as whether each image is right.
 
     Returns:
         float64 `(10000,)`.
@@ -42,8 +42,8 @@ def by_digit(labels: np.ndarray, values: np.ndarray) -> np.ndarray | None:
 
 
 def bootstrap(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of one number for each cluster, always from the same resamples."""
-    import scipy.stats  # a second, which a table without affNIST's predictions need not take
+    """The 95 % percentile interval of the mean of one number per cluster; the resamples are always the same."""
+    import scipy.stats  # takes a second, which tables without affNIST's predictions save
 
     if np.ptp(values) == 0:  # which SciPy refuses to resample
         return float(values[0]), float(values[0])
@@ -55,5 +55,5 @@ def bootstrap(values: np.ndarray) -> tuple[float, float]:
 
 
 def widened(middle: float, low: float, high: float) -> tuple[float, float]:
-    """An interval of independent images as wide as one of images that share their digits: `WIDER` times."""
+    """Widens an interval for independent images by the factor `WIDER`, for images that share their digits."""
     return middle - WIDER * (middle - low), middle + WIDER * (high - middle)

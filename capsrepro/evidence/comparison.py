@@ -61,8 +61,8 @@ def build(ours: Scale) -> pd.DataFrame:
     Returns:
         A line for each row of the paper; cells without a value are empty. Percentages and their differences (in points)
         are rounded to four decimals. `wrong` and `examples` are sums over the seeds; `measured` is the mean over them.
-        `power`, `seeds_needed` and `reproducing` (the wrong counts of one seed that would be `reproduced`) say what the
-        verdict could have been, see `power`. Results of runs that are not in the paper are left out.
+        `power`, `seeds_needed` and `reproducing` (the wrong counts of one seed that are `reproduced`) describe the
+        power of the verdict, see `power`. Results of runs that are not in the paper are left out.
     """
     lines = [_line(ours, row) for row in ours.rows.values()]
     return pd.DataFrame(lines).astype(dict.fromkeys(_WHOLE, "Int64") | {"reconstruction": "boolean"})
@@ -72,16 +72,16 @@ def verdict(ours: Scale, row: Row) -> Verdict:
     """The verdict of one scale on one number of the paper.
 
     Raises:
-        Error: kept answers are damaged; the message names the file.
+        Error: stored predictions are damaged; the message names the file.
     """
     return _judged(ours, row)[0]
 
 
 def budgets(found: Sequence[Result]) -> list[str]:
-    """What rows of one data set were not trained for equally many images, in a sentence for each data set.
+    """Names, in a sentence for each data set, the rows that were trained for different numbers of images.
 
-    Such rows do not compare network with network alone. Where training ends at an accuracy that is the paper's own
-    protocol, and nothing is said.
+    A comparison of such rows is not one of networks alone. Trainings that end at an accuracy, as in the paper, are left
+    out.
     """
     sentences = []
     for data, about in DATA.items():
@@ -97,7 +97,7 @@ def budgets(found: Sequence[Result]) -> list[str]:
 
 
 def _judged(ours: Scale, row: Row) -> tuple[Verdict, np.ndarray | None]:
-    """The verdict, and the share of each digit's images that was right where `verdicts.interval` wants it."""
+    """The verdict, and the fraction of each digit's images that is right if `verdicts.interval` needs it."""
     seeds = ours.of(row.id)
     shares = _by_digit(ours, row, seeds)
     found = verdicts.judge(
@@ -160,7 +160,7 @@ def _line(ours: Scale, row: Row) -> dict[str, Any]:
 
 
 def _counts(could: Power | None) -> str | None:
-    """`no count`, `23` or `4325 to 6050`; nothing where there are several seeds."""
+    """Formats the counts as `no count`, `23` or `4325 to 6050`; None if there are several seeds."""
     if could is None or could.counts is None:
         return None
     counts = could.counts

@@ -1,4 +1,4 @@
-"""How a run deviates from the paper's: what makes it another run, and what is said beside its verdict."""
+"""Lists how a run deviates from the paper's: what makes it another run, and the remarks beside its verdict."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from capsrepro.evidence.results import Result
 
 WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
 HELD_OUT = 10_000  # training images that `validate` tests on
-SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # so many random test examples count as the whole of them
+SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # a random sample of this size counts as the whole test set
 UNPLANNED = "unplanned"
 
 
@@ -29,9 +29,10 @@ def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
 
 
 def is_narrow(row: Row | None, result: Result, paper_settings: Mapping[str, Any] | None) -> bool:
-    """Whether a network has not the paper's widths: its parameter count, or where that is not known the settings.
+    """Whether a network is narrower than the paper's.
 
-    The settings are those of the same run at the scale `paper`.
+    Its parameter count is compared with the paper's or, if the paper does not determine that, its widths with those of
+    the same run at the scale `paper`.
     """
     if row is not None and row.parameters is not None:
         return result.parameters != row.parameters
@@ -39,13 +40,13 @@ def is_narrow(row: Row | None, result: Result, paper_settings: Mapping[str, Any]
 
 
 def is_partial(data: str, result: Result, *, validation: bool = False, tested: bool = True) -> bool:
-    """Whether a result is of a part of its data set.
+    """Whether a result is from a part of its data set only.
 
     Args:
         data: the name of the data set.
-        result: of one run.
-        validation: whether it has to be of training images that were held out, in place of the test set.
-        tested: whether the test set counts at all.
+        result: the result.
+        validation: whether it has to be measured on held-out training images instead of the test set.
+        tested: whether the size of the test set matters.
     """
     train, test = DATA[data].train, SAMPLES.get(data, DATA[data].test)
     if validation:
@@ -67,7 +68,7 @@ def smaller(results: Sequence[Result], *, narrow: bool, partial: bool) -> str:
 
 
 def changed(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
-    """In what the runs are not the row's of the paper at all: routing or decoder, in words."""
+    """Describes differences in routing or decoder, which make the runs another row than the paper's."""
     words = []
     for routing in sorted({result.routing or 0 for result in results} - {row.routing or 0}):
         words.append(f"routing {routing or 'none'}, the paper's {row.routing or 'none'}")
@@ -79,7 +80,7 @@ def changed(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
 def remarks(
     results: Sequence[Result], paper_settings: Mapping[str, Any] | None, *, unplanned: bool = False
 ) -> tuple[str, ...]:
-    """What runs changed that leaves their row comparable; their settings are equal, as none is stale."""
+    """Describes the deviations that leave the row comparable; the runs have equal settings, as none is stale."""
     first = results[0]
     words = list(steps(results, paper_settings))
     if (pairs := min(result.examples for result in results)) < _whole_test(first):
@@ -97,13 +98,13 @@ def remarks(
 
 
 def always(results: Sequence[Result], *, unplanned: bool = False) -> tuple[str, ...]:
-    """What is said whatever the verdict: that the test set was built instead of downloaded, that no plan names it."""
+    """The remarks beside every verdict: a test set that was built instead of downloaded, and `unplanned`."""
     built = sorted({f"built {_title(result)}" for result in results if result.built})
     return (*built, *([UNPLANNED] if unplanned else []))
 
 
 def steps(results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The steps that were really done, where the scale `paper` has more: `14k steps`; nothing where it has not."""
+    """The steps actually done, such as `14k steps`; empty if they are at least those of the scale `paper`."""
     done = sorted({result.steps_trained for result in results})
     if paper_settings is None or done[0] >= paper_settings.get("steps", 0):
         return ()
@@ -111,12 +112,12 @@ def steps(results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -
 
 
 def thousands(number: int) -> str:
-    """`14k` of 14,000, `600` of 600."""
+    """Formats 14,000 as `14k` and 600 as `600`."""
     return f"{number / 1000:g}k" if number >= 1000 else str(number)
 
 
 def _whole_test(result: Result) -> int:
-    """The size of the whole test set where a sample of it is enough."""
+    """The size of the whole test set if a sample of it is enough, else 0."""
     data = str(result.settings.get("data"))
     return DATA[data].test if data in SAMPLES else 0
 

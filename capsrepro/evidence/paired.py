@@ -1,6 +1,6 @@
-"""How two runs differ: effect, 95 % interval and p, by the test that their results allow.
+"""Compares two runs: effect, 95 % interval and p value, by the test that their results allow.
 
-Nothing here rounds. An interval without ends (infinite) says that the results tell nothing of their spread.
+Nothing is rounded here. An infinite interval means that the results say nothing about their spread.
 """
 
 import math
@@ -17,34 +17,34 @@ _Z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
 
 
 class Effect(NamedTuple):
-    """The value of one run less that of the other, in the unit of what was measured."""
+    """The value of one run minus that of the other, in the unit of the measure."""
 
     effect: float
     low: float
     high: float
-    p: float | None  # of no effect, two-sided; None: there is no test
+    p: float | None  # two-sided, for the null hypothesis of no effect; None: no test
     test: str
 
 
 class Count(NamedTuple):
-    """How many of a test set were wrong, out of how many."""
+    """The numbers of wrong and of all test examples."""
 
     wrong: int
     examples: int
 
 
 def mcnemar(only_first: int, only_second: int, examples: int) -> Effect:
-    """McNemar's exact test, image for image, of one error less the other, in percentage points (McNemar 1947).
+    """McNemar's exact test of the difference between two errors on the same images, in percentage points (1947).
 
-    Of the images that exactly one run had wrong, either run had each with a probability of one half if both are equally
-    good. The interval spans two: that of this probability, which shuts out no effect where the test does, but takes the
-    number of such images as given; and that of both counts, each with its exact interval (Clopper and Pearson), put
-    together as Newcombe does, which knows that few such images may be more in another sample.
+    Take the images that exactly one run has wrong. If both runs are equally good, each is wrong for either run with
+    probability one half. The interval covers two intervals. The first is that of this probability. It excludes no
+    effect exactly if the test does, but treats the number of such images as fixed. The second combines the exact
+    intervals of both counts (Clopper and Pearson) in Newcombe's way, and allows for other numbers in another sample.
 
     Args:
-        only_first: images that only the first run had wrong.
-        only_second: images that only the second run had wrong.
-        examples: all images.
+        only_first: number of images that only the first run has wrong.
+        only_second: number of images that only the second run has wrong.
+        examples: number of all images.
     """
     import scipy.stats
 
@@ -65,13 +65,13 @@ def mcnemar(only_first: int, only_second: int, examples: int) -> Effect:
 
 
 def over_seeds(first: Sequence[float], second: Sequence[float]) -> Effect:
-    """Student's test and interval of the differences seed by seed.
+    """Student's test and interval of the differences, seed by seed.
 
-    One seed, or differences that are all equal, tell nothing of their spread: then there is neither interval nor p.
+    One seed, or differences that are all equal, say nothing about the spread: then there is neither interval nor p.
 
     Args:
         first: a value for each seed.
-        second: the same seeds of the other run; zeros where a value is compared with none.
+        second: the values of the other run for the same seeds; zeros if there is no other run.
     """
     differences = np.subtract(first, second, dtype=np.float64)
     effect, name = float(differences.mean()), "Student over seeds"
@@ -87,8 +87,8 @@ def over_seeds(first: Sequence[float], second: Sequence[float]) -> Effect:
 def unpaired(first: Count, second: Count) -> Effect:
     """Newcombe's interval (1998, method 10) of the difference of two independent errors, and Fisher's exact test.
 
-    Two runs that answered the same images are no independent samples, so that this is too wide: for where it is not
-    known which images each had wrong.
+    Two runs on the same images are not independent, so this interval is too wide. It is used if it is unknown which
+    images each run has wrong.
     """
     import scipy.stats
     from statsmodels.stats.proportion import confint_proportions_2indep
@@ -101,7 +101,7 @@ def unpaired(first: Count, second: Count) -> Effect:
 
 
 def unpaired_clusters(first: Count, second: Count) -> Effect:
-    """`unpaired` for images that share digits: the interval is `clusters.WIDER` times as wide, and p goes with it."""
+    """`unpaired` for images that share digits: the interval is widened by `clusters.WIDER`, and p matches it."""
     plain = unpaired(first, second)
     low, high = clusters.widened(plain.effect, plain.low, plain.high)
     half = plain.effect - low if plain.effect > 0 else high - plain.effect  # towards no effect
@@ -110,11 +110,11 @@ def unpaired_clusters(first: Count, second: Count) -> Effect:
 
 
 def bootstrap(differences: np.ndarray) -> Effect:
-    """A bootstrap over digits, and Student's test over digits for p.
+    """A bootstrap over digits; p is from Student's test over digits.
 
     Args:
-        differences: for each digit, the share of its versions that only the first run had right less that of the
-            second: float `(10000,)`.
+        differences: for each digit, the fraction of its versions that the first run has right minus that of the second
+            run, float `(10000,)`.
     """
     import scipy.stats
 
@@ -124,7 +124,7 @@ def bootstrap(differences: np.ndarray) -> Effect:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction (1979) of all p values that there are, for having asked several questions."""
+    """Holm's correction (1979) of p values for multiple testing; None stays None."""
     known = [value for value in values if value is not None]
     if not known:
         return list(values)

@@ -1,7 +1,7 @@
-"""Campaigns that were planned before they ran, read from results/plan.csv; a result that no plan names is `unplanned`.
+"""Reads the plans in results/plan.csv; a result that is in no plan is `unplanned`.
 
-Whoever looks at results and then trains another seed can stop when he likes what he sees. A plan that was committed
-before says how many seeds there are to be, for how long each is trained, and what ends it.
+A plan is committed before the runs start. It fixes the seeds, the length of the training and its end, so that nobody
+can go on adding seeds until the result pleases.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ def _seeds(cell: Any) -> tuple[int, ...]:
 class Plan:
     """The seeds of one run at one scale: a row of plan.csv.
 
-    `stop_pct`: the accuracy on expanded MNIST at which training ends, None where it ends after `steps`. `why`: what the
-    campaign is for, or why it has so many seeds. `commit`: the one that it was planned at; what is run comes after it.
+    `stop_pct`: the accuracy on expanded MNIST at which training ends; None: it ends after `steps`. `why`: the purpose
+    of the runs, or the reason for the number of seeds. `commit`: the commit before the plan; the runs come later.
     """
 
     scale: str
@@ -50,7 +50,7 @@ class Plan:
         return self
 
     def names(self, result: Result) -> bool:
-        """Whether this plan is about a result: its scale, run and seed, trained for as long and ended likewise."""
+        """Whether the plan has this result: its scale, run, seed, length of training and stopping rule."""
         settings = result.settings
         planned = (self.steps, self.decay_steps, self.stop_pct)
         same = (self.scale, self.run) == (result.scale, result.run) and result.seed in self.seeds
@@ -58,7 +58,7 @@ class Plan:
 
 
 def read(path: Path) -> list[Plan]:
-    """Reads and checks the plans; none where there is no such file.
+    """Reads and checks the plans; empty if there is no such file.
 
     Raises:
         Error: the file is malformed, or a seed of a run is planned twice; the message names the line and the column.
@@ -73,10 +73,10 @@ def read(path: Path) -> list[Plan]:
 
 
 def is_unplanned(plans: Sequence[Plan], result: Result) -> bool:
-    """Whether no plan names a result.
+    """Whether a result is in no plan.
 
-    Metrics that do not say in which precision they were counted are older than the first plan, and so unplanned. The
-    authors' published checkpoints are nobody's plan here.
+    Metrics without `counted_in` are older than the first plan, hence unplanned. The authors' published checkpoints need
+    no plan.
     """
     if result.scale == "released":
         return False
@@ -90,6 +90,6 @@ _EXPECTED = {
     "steps": "a whole number above 0",
     "decay_steps": "a whole number above 0",
     "stop_pct": "a number from 0 to 100",
-    "why": "what the campaign is for",
+    "why": "the purpose of the runs",
     "commit": "7 to 40 digits of a commit in lower case",
 }

@@ -1,4 +1,4 @@
-"""The answer of a network on each test image, kept so that counts can be checked and runs compared image by image."""
+"""Writes and reads the prediction for each test image, for recounting and for comparing runs image by image."""
 
 import dataclasses
 import io
@@ -11,7 +11,7 @@ from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.core.text import one_line
 
-LENGTHS_OF = 10_000  # sets of exactly so many examples, as MNIST's test set has, keep their class scores
+LENGTHS_OF = 10_000  # sets of exactly this size, that of MNIST's test set, store their class scores
 MOST_BYTES = 64 << 20  # of all arrays of a file unpacked; MultiMNIST's 10 million pairs take 40 MB
 _REMEDY = "run `dvc repro` to write it anew"
 _HALF = float(np.finfo(np.float16).max)
@@ -19,7 +19,7 @@ _HALF = float(np.finfo(np.float16).max)
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Answers and labels of N examples in the order of the test set; of pairs both digits, the lower first."""
+    """Predictions and labels of N examples in the order of the test set; pairs have the lower digit first."""
 
     predicted: np.ndarray  # uint8 (N,); pairs: (N, 2)
     labels: np.ndarray  # uint8, the same shape
@@ -27,32 +27,32 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each example was classified rightly, of pairs both digits: bool `(N,)`."""
+        """Whether each example is right (in pairs both digits): bool `(N,)`."""
         found: np.ndarray = (self.predicted == self.labels).reshape(len(self.labels), -1).all(axis=1)
         return found
 
 
 def wrong(predictions: Predictions) -> int:
-    """How many examples were not classified rightly."""
+    """The number of wrong examples."""
     return int(len(predictions.labels) - predictions.right.sum())
 
 
 def write(path: Path, predicted: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
-    """Writes the answers of a network, whole or not at all; equal answers give equal bytes.
+    """Writes the predictions of a network atomically; equal predictions give equal bytes.
 
     Args:
         path: an .npz file.
-        predicted: classes, whole numbers `(N, T)`: T digits an example in any order; `(N,)` will do for one.
-        labels: the same of the labels.
-        scores: of each class, float `(N, C)`; kept in half precision where N is `LENGTHS_OF`.
+        predicted: classes, integers `(N, T)`, T digits per example in any order; or `(N,)` if T is 1.
+        labels: the labels, of the same shape.
+        scores: the class scores, float `(N, C)`; stored in half precision if N is `LENGTHS_OF`.
 
     Raises:
-        ValueError: the arrays do not go together.
+        ValueError: the shapes of the arrays do not match.
     """
     arrays = {"predicted": _classes(predicted), "labels": _classes(labels)}
     if len(scores) != len(arrays["labels"]) or arrays["predicted"].shape != arrays["labels"].shape:
         shapes = [np.shape(array) for array in (predicted, labels, scores)]
-        raise ValueError(f"expected as many answers as labels and scores, received the shapes {shapes}")
+        raise ValueError(f"expected as many predictions as labels and scores, received the shapes {shapes}")
     if len(scores) == LENGTHS_OF:
         arrays["lengths"] = np.clip(scores, -_HALF, _HALF).astype(np.float16)
     with files.replacing(path) as temporary:
@@ -60,7 +60,7 @@ def write(path: Path, predicted: np.ndarray, labels: np.ndarray, scores: np.ndar
 
 
 def read(path: Path) -> Predictions:
-    """Reads what `write` wrote, in no more memory than `MOST_BYTES` whatever the file claims.
+    """Reads a file of `write`, in at most `MOST_BYTES` of memory, whatever sizes the file claims.
 
     Raises:
         Error: the file is missing, is damaged, or has other arrays, types or shapes.
@@ -85,7 +85,7 @@ def read(path: Path) -> Predictions:
 
 
 def _classes(classes: np.ndarray) -> np.ndarray:
-    """As they are stored: uint8 `(N,)`, or `(N, 2)` with the lower first."""
+    """Converts classes to the stored form: uint8 `(N,)`, or `(N, 2)` with the lower first."""
     ordered = np.sort(np.asarray(classes).reshape(len(classes), -1), axis=1)
     if ordered.size and not 0 <= ordered.min() <= ordered.max() <= 255:
         raise ValueError(f"expected classes from 0 to 255, received {ordered.min()} to {ordered.max()}")

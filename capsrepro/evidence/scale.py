@@ -1,4 +1,4 @@
-"""All that is known of one scale: results, settings, plans, and the answers that were kept."""
+"""Loads everything about one scale: results, settings, plans and stored predictions."""
 
 import csv
 import dataclasses
@@ -21,17 +21,17 @@ from capsrepro.evidence.results import REMEDY, Result
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """One scale beside the paper's numbers.
+    """The results of one scale and what they are compared with.
 
     Attributes:
-        name: such as `full`.
+        name: the name of the scale, such as `full`.
         folder: holds paper.csv and a folder for each scale.
         rows: the paper's numbers by id.
         results: one for each run and seed.
-        settings: what params.yaml now says of each run at this scale, as JSON values.
+        settings: the current settings of each run at this scale, as JSON values.
         paper_settings: the same at the scale `paper`.
-        reasons: by run, why it has no result.
-        plans: the campaigns that were planned.
+        reasons: why a run has no result, by run.
+        plans: the plans of all scales.
     """
 
     name: str
@@ -48,27 +48,27 @@ class Scale:
         return [result for result in self.results if result.run == run]
 
     def predictions_path(self, result: Result) -> Path:
-        """Where the answers of a result lie if they were kept."""
+        """The path of the stored predictions of a result; the file may not exist."""
         return self.folder / self.name / "predictions" / f"{result.name}.npz"
 
     def predictions(self, result: Result) -> Predictions | None:
-        """The answers of a result, or None where they were not kept.
+        """The stored predictions of a result; None if there are none.
 
         Raises:
-            Error: the file is damaged, or its count is not the one of the metrics.
+            Error: the file is damaged, or its count of wrong examples differs from the metrics.
         """
         path = self.predictions_path(result)
         if not path.is_file():
             return None
         found = predictions.read(path)
-        counted, told = (predictions.wrong(found), len(found.labels)), (result.wrong, result.examples)
-        if counted != told:
-            counts = "{} of {} wrong, but its metrics say {} of {}".format(*counted, *told)
+        counted, expected = (predictions.wrong(found), len(found.labels)), (result.wrong, result.examples)
+        if counted != expected:
+            counts = "{} of {} wrong, but its metrics say {} of {}".format(*counted, *expected)
             raise Error(f"{path}: {counts}; run `dvc repro` to evaluate it anew")
         return found
 
     def last_line(self, result: Result, columns: Sequence[str]) -> list[float] | None:
-        """Values of the last line of a training's history; None where it has no such file or columns.
+        """Values of the last line of a training's history; None if the file or a column is missing.
 
         Raises:
             Error: the file is not CSV, or a value is no number.
@@ -85,7 +85,7 @@ class Scale:
             raise Error(f"{path}: not the history of a training ({one_line(fault)}); {REMEDY}") from fault
 
     def check(self) -> None:
-        """Refuses what one table must not mix, see `results.check`, and counts that the kept answers contradict.
+        """Checks that the results may stand in one table (`results.check`) and recounts the stored predictions.
 
         Raises:
             Error: one line that names the run or the file.
@@ -129,6 +129,6 @@ def load(known: Params, folder: Path, scale: str) -> Scale:
 
 
 def settings(known: Params, scale: str) -> dict[str, dict[str, Any]]:
-    """What params.yaml says of each run at a scale, as JSON values; runs without an entry at that scale are omitted."""
+    """The settings of each run at a scale, as JSON values; runs without an entry at that scale are omitted."""
     runs = [name for name in known.runs if name in known.scale_settings.get(scale, {})]
     return {name: known.settings(name, scale).as_json() for name in runs}

@@ -15,21 +15,24 @@ from capsrepro.evidence.results import Metrics, Result
 SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
 UNITS = (
     "Test error in %; affNIST: accuracy in %. One seed: (wrong/examples) and Wilson's interval; several: mean ± "
-    "standard deviation (seeds) and Student's interval. affNIST, 32 images of a digit: a bootstrap over digits, or, "
-    "where the answers were not kept, Wilson's interval 2.5 times as wide, since that takes no notice of it."
+    "standard deviation (seeds) and Student's interval. On affNIST 32 images show the same digit: the interval is a "
+    "bootstrap over digits or, without stored predictions, Wilson's interval widened 2.5 times."
 )
 WORDS = (
     "*reproduced*: the 95 % interval lies within the paper's value ± the margin in paper.csv; *better*, *missed*: all "
     "of it lies on the better or worse side of that band; *inconclusive*: neither; *underpowered*: neither, and no "
-    "result would have been *reproduced*; in brackets: what else it changed; *changed*: another routing or decoder, so "
-    "not the paper's row; *quick*, *reduced width*: a narrower net or, *quick*, part of the data, so no verdict; "
-    "*stale*: params.yaml has changed since; *not reached*: the run never came to its stop; *not run*: no result."
+    "possible result would have been *reproduced*; *changed*: another routing or decoder than the paper's row; "
+    "*quick*: a narrower network or a part of the data, so no verdict; *reduced width*: a narrower network on all of the "
+    "data, so no verdict; *stale*: params.yaml has changed since; "
+    "*not reached*: the training ended before it reached its accuracy; *not run*: no result. In brackets: what else "
+    "differs from the paper."
 )
 POWERED = ("row", "seeds", "reproduced if wrong", "power", "seeds for 0.90")
 POWER = (
-    "Power: the probability of *reproduced* if the paper's number is right. With one seed it is that of the wrong "
-    "counts whose interval fits; with several it goes by the measured spread over seeds. The last column says how many "
-    "seeds make it 0.90; after a single seed the spread is not known, and the binomial one stands in for it."
+    "Power: the probability of *reproduced* if the paper's number is right. With one seed it is the probability of the "
+    "wrong counts that would be *reproduced*; with several it follows from the measured spread over seeds. The last "
+    "column is the number of seeds that makes it 0.90. With a single seed the binomial spread is used, as the spread "
+    "over seeds is unknown."
 )
 POWER_ALIGNMENT = ("left", "right", "right", "right", "right")
 ALIGNMENT = ("left", "right", "left", "right", "right", "right", "right", "left")
@@ -46,7 +49,7 @@ def display(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def power(table: pd.DataFrame) -> list[list[str]]:
-    """What the verdicts of the table of `comparison.build` could have been: text in the columns `POWERED`.
+    """Formats the power of the verdicts in the table of `comparison.build`: text in the columns `POWERED`.
 
     Rows without a verdict on the paper's number are left out.
     """
@@ -66,7 +69,7 @@ def power(table: pd.DataFrame) -> list[list[str]]:
 
 
 def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = (), after: Sequence[str] = ()) -> str:
-    """The table of `comparison.build` in Markdown, between the meaning of its words and its power.
+    """Renders the table of `comparison.build` in Markdown, with explanations above it and the power below.
 
     Args:
         table: of `comparison.build`.

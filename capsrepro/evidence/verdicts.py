@@ -40,13 +40,13 @@ def measured(row: Row, results: Sequence[Result]) -> list[float]:
 def interval(row: Row, results: Sequence[Result], by_digit: np.ndarray | None = None) -> Span:
     """The 95 % interval of the row's measure in percent: Wilson's for one result, Student's for several.
 
-    Where images share their digits (affNIST), one result has a bootstrap over digits or, without its answers, Wilson's
-    interval `clusters.WIDER` times as wide.
+    On affNIST, where images share their digits, the interval of one result is a bootstrap over digits. Without stored
+    predictions it is Wilson's interval, widened by the factor `clusters.WIDER`.
 
     Args:
         row: the paper's number.
         results: at least one.
-        by_digit: of one result, the share of each digit's images that was right; None: not known.
+        by_digit: of one result, the fraction of each digit's images that is right; None: unknown.
     """
     if len(results) > 1:
         return student(measured(row, results))
@@ -91,25 +91,25 @@ def judge(
 ) -> Verdict:
     """Judges one number of the paper.
 
-    A number on affNIST is never called `reproduced` unless the paper's claim about both, the gap at equal accuracy on
-    expanded MNIST, holds here: it is `inconclusive` then, with what became of the gap as the first remark.
+    A number on affNIST is `reproduced` only if the paper's claim about both networks holds here too: the gap between
+    them at equal accuracy on expanded MNIST. Otherwise it is `inconclusive`, and the first remark says why.
 
     Args:
         row: the paper's number.
         results: the results of this run at one scale, one for each seed; may be empty.
-        settings: the run's current settings in params.yaml at that scale, as JSON values; None: no longer listed.
+        settings: the run's current settings in params.yaml at that scale, as JSON values; None: not listed any more.
         paper_settings: the same at the scale `paper`; steps and widths are compared with them.
         reason: why the run has no result.
         by_digit: see `interval`.
-        gap: gives the verdict on the claim `affnist-gap`; asked for only where it matters.
-        unplanned: whether no plan names one of the results.
+        gap: returns the verdict on the claim `affnist-gap`; called only if it matters.
+        unplanned: whether one of the results is in no plan.
 
     Returns:
         The first of these that applies: `not run` (no results); `stale` (trained or evaluated with other settings);
-        `not reached` (training missed its declared stopping accuracy); `changed` (another routing, or a decoder more or
-        less, so that it is not the paper's row); `quick` or `reduced width` (see `deviations.smaller`). Otherwise the
-        verdict of `compare`, with the run's deviations as remarks; `underpowered` in place of `inconclusive` where
-        nothing that could have come out would be `reproduced`.
+        `not reached` (training missed its declared stopping accuracy); `changed` (another routing or decoder than the
+        paper's row); `quick` or `reduced width` (see `deviations.smaller`). Otherwise the verdict of `compare`, with the
+        run's deviations as remarks. `inconclusive` becomes `underpowered` if no possible result would have been
+        `reproduced`.
     """
     if not results:
         return Verdict("not run", (reason,) if reason else ())
@@ -127,15 +127,16 @@ def judge(
     if len(results) == 1 and by_digit is None and clusters.share_digits(row.data, results[0].examples):
         remarks += (f"interval {clusters.WIDER:g} times Wilson's",)
     word = compare(row, *interval(row, results, by_digit))
-    if row.data == "affnist" and word == "reproduced" and (told := gap()) != "holds":
-        return Verdict("inconclusive", (f"the gap {told}" if told == "does not hold" else f"the gap: {told}", *remarks))
+    if row.data == "affnist" and word == "reproduced" and (claim := gap()) != "holds":
+        reason = f"the gap {claim}" if claim == "does not hold" else f"the gap: {claim}"
+        return Verdict("inconclusive", (reason, *remarks))
     if word == "inconclusive" and not power_of(row, results).possible:
         word = "underpowered"
     return Verdict(word, remarks)
 
 
 def power_of(row: Row, results: Sequence[Result]) -> power.Power:
-    """What the verdict on these results could have been, see `power.of`."""
+    """The power of the verdict on these results, see `power.of`."""
     return power.of(row, results[0].examples, len(results), spread(row, results))
 
 

@@ -17,7 +17,7 @@ def judged_claims(scale: Scale) -> list[Judged]:
     """Every claim of claims.csv at a scale; none where there is no such file.
 
     Raises:
-        Error: the file, kept answers or a history are malformed.
+        Error: the file, stored predictions or a history are malformed.
     """
     path = paths.found(scale.folder / "claims.csv")
     return claim_results.judge_all(scale, claims.read(path)) if path.is_file() else []

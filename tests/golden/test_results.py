@@ -1,7 +1,6 @@
 """The committed results against goldens, so that none moves unnoticed; at paper scale against the paper."""
 
 import functools
-import json
 import math
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.cases import CASES
 from capsrepro.core import params
-from capsrepro.evidence import paper
+from capsrepro.evidence import paper, results
 from capsrepro.evidence.comparison import load_comparison
 from tests.support import ROOT, committed_results
 from tests.support.committed_results import COUNTED, EXACT, GOLDEN
@@ -44,12 +43,11 @@ def test_committed_results_are_the_goldens() -> None:
         )
 
 
-def test_committed_metrics_name_the_steps_really_done() -> None:
+@pytest.mark.parametrize("scale", ["quick", "full", "paper"])
+def test_committed_metrics_name_the_steps_really_done(scale: str) -> None:
     """Not the limit, where a training stops at an accuracy before it."""
-    for path in (path for scale in ("quick", "full", "paper") for path in (RESULTS / scale / "metrics").glob("*.json")):
-        provenance = json.loads((path.parents[1] / "provenance" / path.name).read_text())
-        members = provenance["settings"].get("members", 1)
-        assert json.loads(path.read_text())["steps"] == provenance["steps_done"] // members, path
+    for result in results.read(RESULTS, scale):
+        assert result.steps == result.steps_trained, result.name
 
 
 @pytest.mark.parametrize("scale", ["quick", "full", "paper"])

@@ -41,14 +41,25 @@ def to_train(project: Clone) -> list[str]:
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_two_trainings_through_the_cache_leave_none_to_dvc_repro(
+def test_a_failed_training_is_named_and_the_others_leave_none_to_dvc_repro(
     project: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two at once, of which one fails and one comes through the remote; then the other one through the cache."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    project.python("dvc", "remote", "add", "shared", str(project.folder.parent / "remote"))
+    project.call("git", "commit", "-qam", "remote")
     assert to_train(project) == TRAININGS
-    output = sweep(project)
-    assert {line.partition(":")[0] for line in output.splitlines() if ": trained;" in line} == set(TRAININGS)
-    assert "2 trained" in output
+    with files.locked(project.folder / "state" / "quick" / f"{ROWS[0]}-seed0" / "0", "training"):
+        output = sweep(project, "--remote", "shared", check=False)
+    last = output.splitlines()[-1]
+    assert last.startswith(f"error: 1 of 2 trainings failed; the first: {TRAININGS[0]}")
+    assert f"already under way by process {os.getpid()}" in last
+    assert f"{TRAININGS[1]}: trained" in output
+    assert to_train(project) == TRAININGS[:1]
+
+    output = sweep(project, "--scale", "quick")
+    assert f"{TRAININGS[0]}: trained; 0 to go" in output
+    assert "1 trained" in output
     assert to_train(project) == []
     assert not (project.folder / "logs").exists()  # a training here would have left its log: each was trained once
     head = project.call("git", "rev-parse", "HEAD").strip()
@@ -58,25 +69,6 @@ def test_two_trainings_through_the_cache_leave_none_to_dvc_repro(
         assert (provenance["git_revision"], provenance["git_dirty"]) == (head, False)
         assert "OMP_NUM_THREADS" not in provenance["arithmetic"]  # which Ray sets for its tasks
     assert "0 trained" in sweep(project)
-
-
-@needs_ray
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_a_training_that_fails_is_told_and_the_others_come_through_the_remote(project: Clone) -> None:
-    project.python("dvc", "remote", "add", "shared", str(project.folder.parent / "remote"))
-    project.call("git", "commit", "-qam", "remote")
-    with files.locked(project.folder / "state" / "quick" / f"{ROWS[0]}-seed0" / "0", "training"):
-        output = sweep(project, "--remote", "shared", check=False)
-    last = output.splitlines()[-1]
-    assert last.startswith(f"error: 1 of 2 trainings failed; the first: {TRAININGS[0]}")
-    assert f"already under way by process {os.getpid()}" in last
-    assert f"{TRAININGS[1]}: trained" in output
-    assert to_train(project) == TRAININGS[:1]
-    output = sweep(project, "--remote", "shared", "--scale", "quick")
-    assert f"{TRAININGS[0]}: trained; 0 to go" in output
-    assert "1 trained" in output
-    assert to_train(project) == []
 
 
 @needs_ray

@@ -594,7 +594,7 @@ def test_the_tables_must_show_effect_interval_test_and_verdict(tmp_path: Path) -
     assert re.fullmatch(r"-1\.\d\d to -0\.\d\d", strong["95 % interval"])
     how = {line[0]: line[1:] for line in claim_tables.measured(found)}
     assert how["routing-mnist"][:4] == [
-        "mnist-capsnet-r3-recon less mnist-capsnet-r1-recon", "1", "10000", "McNemar, exact",
+        "mnist-capsnet-r3-recon minus mnist-capsnet-r1-recon", "1", "10000", "McNemar, exact",
     ]  # fmt: skip
     assert lines["optimises-faster"]["verdict"] == "not run: lacks cifar10-capsnet-r3, cifar10-capsnet-r1"
     assert (lines["segments"]["verdict"], lines["segments"]["ours"]) == ("pictures", "")

@@ -76,7 +76,7 @@ def test_without_a_file_nothing_must_be_planned(tmp_path: Path) -> None:
         (LINE.replace("0 1 2", "0,1"), "expected 9 values, received 10"),
         (LINE.replace("300000", "many"), "steps: expected a whole number above 0, received 'many'"),
         (LINE.replace("2000", "0"), "decay_steps: expected a whole number above 0, received '0'"),
-        (LINE.replace("the main number", ""), "why: missing; fill in what the campaign is for"),
+        (LINE.replace("the main number", ""), "why: missing; fill in the purpose of the runs"),
         (LINE.replace("0123abc", "main"), "commit: expected 7 to 40 digits of a commit in lower case, received 'main'"),
         (LINE.replace("0123abc", ""), "commit: missing"),
         (LINE.replace("steps,,", "accuracy,,"), "stop is `steps`, or `accuracy` with a stop_pct"),

@@ -84,9 +84,9 @@ def test_equal_answers_must_give_equal_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("predicted", "labels", "scores", "message"),
     [
-        (ANSWERS[:3], LABELS, SCORES, "as many answers as labels"),
-        (ANSWERS, LABELS, SCORES[:3], "as many answers as labels"),
-        (np.zeros((4, 2)), LABELS, SCORES, "as many answers as labels"),
+        (ANSWERS[:3], LABELS, SCORES, "as many predictions as labels"),
+        (ANSWERS, LABELS, SCORES[:3], "as many predictions as labels"),
+        (np.zeros((4, 2)), LABELS, SCORES, "as many predictions as labels"),
         (ANSWERS + 256, LABELS, SCORES, "from 0 to 255"),
         (ANSWERS - 4, LABELS, SCORES, "from 0 to 255"),
     ],

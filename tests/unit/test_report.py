@@ -172,7 +172,7 @@ def test_the_claims_must_lead_and_be_those_of_claims_md(written):
         assert lines["baseline-mnist"][6].startswith("holds (quick, unpaired, ")
         assert lines["segments"][6] == "pictures"
         how = {line[0]: line for line in shown["How the claims were measured"][1:]}
-        assert how["baseline-mnist"][1:4] == [f"{CAPSNET} less {BASELINE}", "1", "10000"]
+        assert how["baseline-mnist"][1:4] == [f"{CAPSNET} minus {BASELINE}", "1", "10000"]
     counts = "Of the paper's 14 claims: 11 not run, 1 holds, 2 pictures."
     assert counts in text
     words = re.sub(r"\s+", " ", "".join(Page((folder / "report.html").read_text()).words))
