@@ -1,35 +1,37 @@
-"""Trains and evaluates the runs of a plan that have no result yet, several at once; interrupted trainings resume.
+"""Fetches, trains and evaluates what results/plan.csv names and has no result yet; interrupted trainings resume.
 
 Within a data set every line's first seed comes first, then every second: wherever it stops, claims have pairs of seeds.
 """
 
 import argparse
-import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
 from concurrent import futures
 from pathlib import Path
 
-from capsrepro.core import params
+from capsrepro.core import not_run, params
 from capsrepro.core.errors import Error
+from capsrepro.core.files import read_json
 from capsrepro.core.paths import RunPaths
 from capsrepro.evidence import plan
-from . import at_least, run_cli, scale_arguments
+from . import FETCHED, at_least, run_cli, scale_arguments
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Runs what the plan lacks; a training that fails does not stop the others."""
-    lines = [line for line in plan.read(arguments.plan) if line.scale == arguments.scale]
-    planned = in_order(params.read(arguments.params), lines)
-    waiting = [where for where in planned if not where.metrics.is_file()]
+    known, plans = params.read(arguments.params), plan.read(arguments.plan)
+    data = {name: run.data for name, run in known.runs.items()}
+    planned = plan.trainings(plans, arguments.scale, data, arguments.runs)
+    waiting = [where for where in planned if not where.metrics.is_file() or not_run.KEY in read_json(where.metrics)]
     print(f"{arguments.scale}: {len(planned)} planned, {len(waiting)} without a result", flush=True)
     if arguments.dry_run:
         print("\n".join(where.name for where in waiting))
         return
+    for source in sorted({data[where.run] for where in waiting} & set(FETCHED)):
+        subprocess.run([sys.executable, "-m", "experiments.fetch", source, "--data", str(arguments.data)], check=False)
     for number in (signal.SIGTERM, signal.SIGALRM):  # both end it as Ctrl-C does, and leave no training behind
         signal.signal(number, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 60 * arguments.minutes)
@@ -37,7 +39,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     def run(where: RunPaths) -> str:
         for stage in ("train", "evaluate"):
-            words = ("-m", f"experiments.{stage}", where.run, "--scale", where.scale, "--seed", str(where.seed))
+            words = ["-m", f"experiments.{stage}", where.run, "--scale", where.scale, "--seed", str(where.seed)]
+            words += ["--params", str(arguments.params), "--data", str(arguments.data)]
             with lock:
                 if over.is_set():
                     return "left"
@@ -62,17 +65,9 @@ def main(arguments: argparse.Namespace) -> None:
         raise Error(f"{len(failed)} failed, the first is {failed[0]}; its message is above")
 
 
-def in_order(known: params.Params, lines: Iterable[plan.Plan]) -> list[RunPaths]:
-    """The planned trainings in order, see the module; data sets follow each other as in the plan."""
-    order = list[RunPaths]()
-    for _, group in itertools.groupby(lines, lambda line: known.settings(line.run, line.scale).data):
-        each = [[RunPaths(line.scale, line.run, seed) for seed in line.seeds] for line in group]
-        order += [where for turn in itertools.zip_longest(*each) for where in turn if where is not None]
-    return order
-
-
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="only these; else all that is planned at the scale")
     parser.add_argument("--plan", type=Path, default=Path("results/plan.csv"), help="the plan")
     parser.add_argument("--jobs", type=at_least(1), default=os.cpu_count(), help="trainings at once")
     parser.add_argument("--minutes", type=at_least(0.0), default=0.0, help="save and stop after this long; 0: never")

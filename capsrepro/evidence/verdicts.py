@@ -107,7 +107,7 @@ def judge(
     Returns:
         The first of these that applies: `not run` (no results); `stale` (trained or evaluated with other settings);
         `not reached` (training missed its declared stopping accuracy); `changed` (another routing or decoder than the
-        paper's row); `quick` or `reduced width` (see `deviations.smaller`). Otherwise the verdict of `compare`, with the
+        paper's row); `quick` or `reduced width` (see `smaller`). Otherwise the verdict of `compare`, with the
         run's deviations as remarks. `inconclusive` becomes `underpowered` if no possible result would have been
         `reproduced`.
     """

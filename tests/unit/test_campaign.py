@@ -77,6 +77,15 @@ def test_a_campaign_takes_seed_by_seed_within_a_data_set_and_skips_what_has_a_re
     (project / "results" / "small" / "metrics").mkdir(parents=True)
     (project / "results" / "small" / "metrics" / "a-seed1.json").write_text("{}")
     assert "small/a-seed1" not in run(project, "--dry-run").stdout
+    (project / "results" / "small" / "metrics" / "a-seed1.json").write_text('{"run": "a", "not_run": "unreachable"}')
+    assert "small/a-seed1" in run(project, "--dry-run").stdout
+
+
+def test_a_campaign_runs_only_what_is_named_and_refuses_what_is_not_planned(project: Path) -> None:
+    assert run(project, "b", "--dry-run").stdout.splitlines()[1:] == ["small/b-seed0", "small/b-seed1"]
+    done = run(project, "c", "--dry-run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: plan.csv: no line about c at the scale small; add one, or name another run\n"
 
 
 def test_a_training_that_fails_does_not_stop_the_others(project: Path) -> None:

@@ -17,6 +17,8 @@ from capsrepro.released import checkpoints, records
 from experiments import experiment, mnist_shift
 from tests.support import ROOT
 from tests.support.digits import Digits, idx, needs_tensorflow
+from tests.support.photographs import FOLDER as PHOTOGRAPHS
+from tests.support.photographs import needs_photographs, photographs
 
 RELEASED = ROOT / "tests" / "golden" / "data" / "released"
 TAGS = json.loads((ROOT / "tests" / "golden" / "data" / "summary_tags.json").read_text())
@@ -165,6 +167,28 @@ def test_a_missing_member_is_named(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
+@pytest.mark.slow
+@needs_photographs
+def test_seven_checkpoints_give_the_librarys_count_on_the_real_photographs(
+    narrow: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the flags of the released README, but for the widths; the networks are not trained."""
+    pytest.importorskip("tensorflow", reason="needs TensorFlow to run the released code's commands")
+    hparams = "num_prime_capsules=4,padding=SAME,leaky=true,remake=false"
+    run = RunConfig(
+        "cifar10", "capsnet", routing=3, leaky=True, padding="same", conv_channels=(8,), primary_types=4, members=7
+    )
+    members = [models.build(run, (24, 24, 3), seed=number) for number in range(7)]
+    for number, member in enumerate(members):
+        checkpoints.save_released(member, tmp_path / f"cifar{number}" / "model.ckpt", 600_000)
+    checkpoint = f"--checkpoint={tmp_path}/cifar{{}}/model.ckpt-600000"
+    flags = ("--dataset=cifar10", checkpoint, "--num_trials=7", "--eval_size=1000")
+    evaluated(PHOTOGRAPHS.parent, tmp_path / "summaries", *flags, hparams=hparams)
+    score = evaluation.evaluate(models.ensemble(members), photographs("test"), examples=1000)
+    assert f"Total wrong predictions: {score.wrong}, wrong percent: {score.error_pct:g}%" in capsys.readouterr().out
+    assert 800 < score.wrong < 1000
+
+
 def test_pairs_are_trained_and_tested_by_an_ensemble(data: Path, tmp_path: Path) -> None:
     """20 steps from generated records at @10, then two members on two targets, which the released code never feeds."""
     digits = tmp_path / "digits"

@@ -77,6 +77,19 @@ def written(tmp_path):
     return results / "quick", known
 
 
+def test_an_ensemble_has_the_count_of_each_member_and_of_their_sum(tmp_path):
+    results, known = made(tmp_path)
+    assert "Ensembles" not in markdown.render(content.build(known, results, "quick"))
+    counts = {"members_wrong": {"0": 210, "1": 223}}
+    write(results, CAPSNET, 1, "quick", 201, 10_000, counts, {}, known)
+    (section,) = [one for one in content.build(known, results, "quick").sections if one.id == "members"]
+    assert [[cell.text for cell in line][1:] for line in section.table.lines] == [
+        ["1", "0", "2.1", "210/10000"],
+        ["1", "1", "2.23", "223/10000"],
+        ["1", "sum", "2.01", "201/10000"],
+    ]
+
+
 class Page(html.parser.HTMLParser):
     """What a test asks of the page: its tables by section, its text, and what its elements refer to."""
 
