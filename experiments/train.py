@@ -1,4 +1,4 @@
-"""Trains one run at one scale with one seed, resuming if interrupted; writes weights, history and provenance."""
+"""Trains one run at one scale with one seed or several, resuming if interrupted; writes the files of each seed."""
 
 import argparse
 import os
@@ -10,54 +10,36 @@ from experiments.fetch import fetch_for
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains and writes three files, the weights last; only then the backups are removed."""
+    """Trains, and writes three files for each seed, the weights last; only then the backups are removed."""
     from capsrepro.core import params, paths
 
-    settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
-    where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
+    chosen = params.read(arguments.params)
+    settings, seeds = chosen.settings(arguments.run, arguments.scale), arguments.seeds or [arguments.seed]
+    others = chosen.seeds if chosen.together and set(seeds) <= set(chosen.seeds) else ()
+    places, together = (
+        [paths.RunPaths(arguments.scale, arguments.run, seed) for seed in dict.fromkeys(group)]
+        for group in (seeds, others)
+    )
 
-    import pandas
-
-    from capsrepro.core import files
     from capsrepro.data import loading
-    from capsrepro.network import devices, models
-    from capsrepro.network.weights import Origin, save_weights
-    from capsrepro.training import loop, provenance
-    from capsrepro.training.tried import listed_if_unfinished
+    from capsrepro.network import devices
+    from capsrepro.training.seeds import train_and_save
 
     devices.share_gpus()
     if settings.data in FETCHED:
-        fetch_for(where, [settings.data], arguments.data)
-    dataset = loading.load(settings, "train", arguments.data, arguments.scale)
-    stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
-    state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
-    with listed_if_unfinished(where, settings):
-        trained = [
-            loop.train(
-                settings,
-                dataset,
-                arguments.seed * settings.members + member,  # unique over all seeds and members
-                state=state / str(member),
-                stop=stop,
-                logs=where.logs / str(member),
-                verbose=1 if sys.stdout.isatty() else 2,
-            )
-            for member in range(settings.members)
-        ]
-    facts = provenance.describe(settings, dataset, trained)
-    history = [{"member": number, **line} for number, one in enumerate(trained) for line in one.history]
-    files.write_text(where.history, pandas.DataFrame(history).to_csv(index=False, float_format="%.6g"))
-    files.write_json(
-        where.provenance, {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed, **facts}
+        fetch_for(places[0], [settings.data], arguments.data)
+    train_and_save(
+        settings,
+        loading.load(settings, "train", arguments.data, arguments.scale),
+        places,
+        state=Path(os.environ.get("CAPSREPRO_STATE", "state")),
+        together=together,
+        stop=loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None,
+        verbose=1 if sys.stdout.isatty() else 2,
     )
-    resolved = devices.resolved(settings)
-    origin = Origin(arguments.run, arguments.scale, arguments.seed, facts["steps_done"], resolved)
-    save_weights(models.ensemble([one.model for one in trained]), where.weights, origin=origin)
-    for one in trained:
-        one.backups.clear()
-    message = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"
-    print(f"{where.weights}: {message}")
 
 
 if __name__ == "__main__":
-    run_cli(main, run_arguments(__doc__))
+    parser = run_arguments(__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="several seeds, in place of --seed")
+    run_cli(main, parser)

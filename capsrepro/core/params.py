@@ -106,6 +106,7 @@ class Params:
     runs: dict[Text, RunConfig]
     scale_settings: dict[Text, dict[Text, ScaleSettings]]
     figures: tuple[Text, ...] = ()
+    together: Flag = False  # train all seeds of a run in one program, with JAX
 
     def settings(self, run: str, scale: str) -> RunConfig:
         """The settings of a run at a scale.
