@@ -28,8 +28,25 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"{arguments.page}: has no {rows.MARKERS[0]} ... {rows.MARKERS[1]} for the table")
     if output := arguments.output or (None if arguments.only else EVERYTHING):
         files.write_json(output, found)
-    for line in rows.slower(found, before):
+    if arguments.compare:
+        compare(found, before, arguments.compare)
+
+
+def compare(found: list[rows.Row], before: list[rows.Row], path: Path) -> None:
+    """Prints what is slower than before and what was not compared.
+
+    Raises:
+        Error: something is slower by more than its tolerance, or nothing could be compared.
+    """
+    compared, slower = rows.comparable(found, before), rows.slower(found, before)
+    for name in (row["name"] for row in found if row["name"] not in compared):
+        print(f"not compared: {name}: not measured now, or not in {path}")
+    if not compared:
+        raise Error(f"{path}: nothing could be compared, as no measurement is in both; measure the same ones again")
+    for line in slower:
         print(f"slower: {line}")
+    if slower:
+        raise Error(f"{len(slower)} of {len(compared)} measurements are slower than in {path}, see above")
 
 
 def in_new_process(name: str, data: Path) -> dict[str, Any]:
@@ -46,7 +63,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--only", choices=rows.CASES, metavar="NAME", help=f"one of {', '.join(rows.CASES)}")
     parser.add_argument("--output", type=Path, help=f"the JSON file; if not given: {EVERYTHING}, or none with --only")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="report what is slower than in this earlier file")
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="exit with 1 if something is slower than in this earlier file"
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")
     parser.add_argument("--page", type=Path, default=PAGE, help="page for the table of all benchmarks; needs markers")
     run_cli(main, parser)

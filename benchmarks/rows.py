@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from benchmarks import memory, startup, training
+from benchmarks import memory, startup, steps, training
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 
 NOT_MEASURED = "not measured"
-TOLERANCE = 0.1  # relative change of a ratio that counts as noise
+TOLERANCE = 0.1  # relative change of a ratio that counts as noise, unless a case has its own
 MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")  # around the table in the docs
 
 Row = dict[str, Any]  # name, value, unit, bound, ratio = value / bound
@@ -25,6 +25,7 @@ class Case(NamedTuple):
     unit: str  # higher is better for units that end in `/s`, lower for all others
     measure: Callable[[Path], float | tuple[float, float] | None]  # from the data folder to value, or value and bound
     bound: float | None = None  # the bound, unless it is measured
+    tolerance: float = TOLERANCE
 
 
 def _loading(name: Literal["mnist", "multimnist"], folder: Path) -> float:
@@ -32,6 +33,9 @@ def _loading(name: Literal["mnist", "multimnist"], folder: Path) -> float:
 
     return data.on_one_core(name, folder)
 
+
+_STEPS = "MNIST CapsNet with decoder, batch 128, loading included (GPU: full, bfloat16; CPU: `quick`, float32)"
+_PRODUCTS = "bound: the matrix products of its 9×9 convolution"
 
 CASES: Mapping[str, Case] = {
     **{
@@ -42,6 +46,11 @@ CASES: Mapping[str, Case] = {
         )
         for precision in ("float32", "mixed_bfloat16")
     },
+    "steps_fit": Case(f"steps, {_STEPS}, batches from the host and `fit`; {_PRODUCTS}", "steps/s", steps.fit),
+    "steps_scan": Case(f"steps, {_STEPS}, many in a call of JAX; {_PRODUCTS}", "steps/s", partial(steps.scan, 1)),
+    "steps_scan_five_seeds": Case(
+        f"steps, {_STEPS}, five seeds together with JAX; {_PRODUCTS}", "steps/s", partial(steps.scan, 5)
+    ),
     "memory_train_mnist_capsnet_float32": Case("memory of that training, float32", "GB", memory.of_training, 1.4),
     "memory_evaluate_cifar10_capsnet": Case(
         "memory of evaluating CIFAR-10's CapsNet, batch 100", "GB", memory.of_evaluating, 1.5
@@ -83,27 +92,33 @@ def read(path: Path) -> list[Row]:
 
 
 def slower(rows: Sequence[Row], before: Sequence[Row]) -> list[str]:
-    """A line for each row whose ratio is worse than before by more than `TOLERANCE`.
+    """A line for each row whose ratio is worse than before by more than the tolerance of its case.
 
     Ratios are compared, since a bound that was measured in the same run has the same machine and the same load.
     """
     earlier = {row["name"]: row for row in before}
     lines = []
     for row in rows:
-        old = earlier.get(row["name"], {}).get("ratio")
-        if row["ratio"] is None or not old:
+        if row["name"] not in comparable(rows, before):
             continue
+        old, tolerance = earlier[row["name"]]["ratio"], CASES[row["name"]].tolerance
         worse = old / row["ratio"] if row["unit"].endswith("/s") else row["ratio"] / old
-        if worse > 1 + TOLERANCE:
-            lines.append(f"{line(row)}; it was {old:g} of it: {100 * (worse - 1):.0f} % worse")
+        if worse > 1 + tolerance:
+            lines.append(f"{line(row)}; it was {old:.3g} times: {100 * (worse - 1):.0f} % worse")
     return lines
+
+
+def comparable(rows: Sequence[Row], before: Sequence[Row]) -> list[str]:
+    """The names of the rows that were measured now and before."""
+    measured = {row["name"] for row in before if row["ratio"]}
+    return [row["name"] for row in rows if row["ratio"] and row["name"] in measured and row["name"] in CASES]
 
 
 def line(row: Row) -> str:
     """Formats a row as a line."""
     if row["ratio"] is None:
         return f"{row['name']}: {row['value']}"
-    return f"{row['name']}: {row['value']:,g} {row['unit']}, {row['ratio']:g} of {row['bound']:,g}"
+    return f"{row['name']}: {row['value']:,g} {row['unit']}, {row['ratio']:.3g} times its bound of {row['bound']:,g}"
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -1,70 +1,46 @@
-"""Trains one run at one scale with one seed, resuming if interrupted; writes weights, history and provenance."""
+"""Trains one run at one scale with one seed or several, resuming if interrupted; writes the files of each seed."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from . import run_arguments, run_cli
+from . import a_seed, run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Trains and writes three files, the weights last; only then the backups are removed.
-
-    The provenance has the hash of the weights, so that older weights do not pass for its own if writing ends early.
-    """
+    """Trains, and writes three files for each seed, the weights last; only then the backups are removed."""
     from capsrepro.core import not_run, params, paths
 
-    settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
-    where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
-
-    if arguments.unless_noted and (note := not_run.because_of(where, arguments.data / settings.data)):
-        print(f"{where.name}: not trained: {note}")
+    chosen = params.read(arguments.params)
+    settings, seeds = chosen.settings(arguments.run, arguments.scale), arguments.seeds or [arguments.seed]
+    places, together = (
+        [paths.RunPaths(arguments.scale, arguments.run, seed) for seed in dict.fromkeys(group)]
+        for group in (seeds, chosen.companions(arguments.scale, seeds))
+    )
+    if arguments.unless_noted and (note := not_run.because_of(places[0], arguments.data / settings.data)):
+        print(f"{places[0].name}: not trained: {note}")
         return
 
-    import pandas
-
-    from capsrepro.core import files
     from capsrepro.data import loading
-    from capsrepro.network import devices, models, ties
-    from capsrepro.network.weights import Origin, save_weights, weights_sha256
-    from capsrepro.training import loop, provenance
-    from capsrepro.training.tried import listed_if_unfinished
+    from capsrepro.network import devices
+    from capsrepro.training.seeds import train_and_save
 
     devices.share_gpus()
     devices.use_threads(settings.threads)
-    dataset = loading.load(settings, "train", arguments.data, arguments.scale)
-    stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
-    state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
-    with listed_if_unfinished(where, settings):
-        trained = [
-            loop.train(
-                settings,
-                dataset,
-                arguments.seed * settings.members + member,  # unique over all seeds and members
-                state=state / str(member),
-                stop=stop,
-                logs=where.logs / str(member),
-                verbose=1 if sys.stdout.isatty() else 2,
-            )
-            for member in range(settings.members)
-        ]
-    facts = provenance.describe(settings, dataset, trained)
-    model = models.ensemble([one.model for one in trained])
-    names = {"run": arguments.run, "scale": arguments.scale, "seed": arguments.seed}
-    history = [{"member": number, **line} for number, one in enumerate(trained) for line in one.history]
-    files.write_text(where.history, pandas.DataFrame(history).to_csv(index=False, float_format="%.6g"))
-    files.write_json(where.training, {**names, **facts, **ties.hashes(weights_sha256(model))})
-    resolved = devices.resolved(settings)
-    origin = Origin(arguments.run, arguments.scale, arguments.seed, facts["steps_done"], resolved)
-    save_weights(model, where.weights, origin=origin)
-    for one in trained:
-        one.backups.clear()
-    message = f"{facts['steps_done']} steps in {facts['train_seconds']} s, {facts['images_per_second']} images/s"
-    print(f"{where.weights}: {message}")
+    train_and_save(
+        settings,
+        loading.load(settings, "train", arguments.data, arguments.scale),
+        places,
+        state=Path(os.environ.get("CAPSREPRO_STATE", "state")),
+        together=together,
+        stop=loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
 
 
 if __name__ == "__main__":
     parser = run_arguments(__doc__)
     parser.add_argument("--unless-noted", action="store_true", help="if `fetch --note` noted the source, write that")
+    parser.add_argument("--seeds", type=a_seed, nargs="+", metavar="SEED", help="several seeds, in place of --seed")
     run_cli(main, parser)

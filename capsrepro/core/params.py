@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -158,6 +158,12 @@ class Params:
     figures: tuple[Name, ...] = ()  # scales whose figures are drawn
     sources: tuple[Name, ...] = ()  # fetched besides MNIST
     further: tuple[Further, ...] = ()
+    together: Flag = False  # train all seeds of a run in one program, with JAX
+
+    def companions(self, scale: str, seeds: Collection[int]) -> tuple[int, ...]:
+        """The seeds that are trained in one program with `seeds` at a scale; none unless `together` says so."""
+        selected = self.trainings[scale].seeds if scale in self.trainings else ()
+        return selected if self.together and set(seeds) <= set(selected) else ()
 
     def settings(self, run: str, scale: str) -> RunConfig:
         """The settings of a run at a scale.

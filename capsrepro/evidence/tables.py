@@ -22,8 +22,8 @@ WORDS = (
     "*reproduced*: the 95 % interval lies within the paper's value ± the margin in paper.csv; *better*, *missed*: all "
     "of it lies on the better or worse side of that band; *inconclusive*: neither; *underpowered*: neither, and no "
     "possible result would have been *reproduced*; *changed*: another routing or decoder than the paper's row; "
-    "*quick*: a narrower network or a part of the data, so no verdict; *reduced width*: a narrower network on all of the "
-    "data, so no verdict; *stale*: params.yaml has changed since; "
+    "*quick*: a narrower network or a part of the data, so no verdict; *reduced width*: a narrower network on all of "
+    "the data, so no verdict; *stale*: params.yaml has changed since; "
     "*not reached*: the training ended before it reached its accuracy; *not run*: no result. In brackets: what else "
     "differs from the paper."
 )

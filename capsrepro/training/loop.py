@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Trained:
     steps: int  # the step at which it ended
     stop_reached: bool  # False: the run declares a stopping accuracy and did not reach it
     backups: Backups  # to be removed once the final weights are saved
+    together: tuple[int, ...] = ()  # the seeds that were trained in one program, if several
 
 
 def train(
@@ -67,12 +68,18 @@ def train(
             backup is kept.
         Stopped: a signal was received; the state is saved.
     """
-    [trained] = train_together(
-        run, dataset, {seed: state}, stop=stop, watch=watch, logs=logs, sources=sources, verbose=verbose
-    ).values()
-    if isinstance(trained, Error):
-        raise trained
-    return trained
+    folders = {} if logs is None else {seed: logs}
+    [result] = train_together(
+        run, dataset, {seed: state}, stop=stop, watch=watch, logs=folders, sources=sources, verbose=verbose
+    )
+    return finished(result)
+
+
+def finished(result: Trained | Error) -> Trained:
+    """The result of a training that did not fail; raises the error of one that did."""
+    if isinstance(result, Error):
+        raise result
+    return result
 
 
 def train_together(
@@ -80,12 +87,13 @@ def train_together(
     dataset: Dataset,
     states: Mapping[int, Path],
     *,
+    wanted: Sequence[int] = (),
     stop: Dataset | None = None,
     watch: Mapping[str, Dataset] | None = None,
-    logs: Path | None = None,
+    logs: Mapping[int, Path] | None = None,
     sources: Iterable[Path] | None = None,
     verbose: int = 1,
-) -> dict[int, Trained | Error]:
+) -> list[Trained | Error]:
     """Trains a run with several seeds: with JAX in one program, with other backends one after the other.
 
     Each seed is trained as it would be alone, but for the last digits, and resumes by itself. A limit of time is set
@@ -95,15 +103,17 @@ def train_together(
         run: settings of the run.
         dataset: the training split.
         states: the folder for the backups of each seed, see `train`.
+        wanted: the seeds whose results are returned; none: all. With JAX the other seeds are trained too, unless
+            backups show that all wanted ones are done.
         stop: see `train`.
         watch: see `train`.
-        logs: see `train`; only for a single seed.
+        logs: the folder for TensorBoard of each seed.
         sources: see `train`.
         verbose: see `train`.
 
     Returns:
-        For each seed its result, or the error that ended it: its loss is not finite, or it learns nothing. The other
-        seeds are not disturbed.
+        For each wanted seed its result, or the error that ended it: its loss is not finite, or it learns nothing. The
+        other seeds are not disturbed.
 
     Raises:
         Error: another process is training in one of the folders, or the device has too little memory.
@@ -111,28 +121,30 @@ def train_together(
     """
     sizes.check_batch(run, dataset.image_shape, dataset.classes)
     used = sources_of(Path(__file__), dataset) if sources is None else set(sources)
-    with_jax, several = keras.backend.backend() == "jax", len(states) > 1
-    together = {"together": sorted(states)} if with_jax and several else {}  # the last digits depend on it
+    with_jax, wanted = keras.backend.backend() == "jax", wanted or list(states)
+    seeds = list(states) if with_jax else wanted
+    several = with_jax and len(seeds) > 1
+    together = {"together": sorted(seeds)} if several else {}  # the last digits of the weights depend on them
+    lanes = {}
     with contextlib.ExitStack() as stack:
-        for folder in states.values():
-            stack.enter_context(files.locked(folder, "training"))
+        for seed in seeds:
+            stack.enter_context(files.locked(states[seed], "training"))
         received = stack.enter_context(signals.deferred())
-        lanes = []
-        for seed, folder in states.items():
+        for seed in seeds:
             make_deterministic(seed)
             model = compiled(run, dataset, seed)
-            kept = Backups(folder, fingerprint(run, dataset, seed, used) | together)
+            kept = Backups(states[seed], fingerprint(run, dataset, seed, used) | together)
             progress = TrainingCallback(kept, run, dataset, stop, received, watch)
             stream = Stream(dataset, run.batch_size, seed)
             first = progress.restore(model)
             if first:
                 print(f"resumed at step {first} of {run.steps}", flush=True)
-            lanes.append(Lane(model, stream, run, progress, first, verbose, several and with_jax))
+            lanes[seed] = Lane(model, stream, run, progress, first, verbose, several)
             if not with_jax:
-                _fit(lanes[-1], logs)
-        if with_jax:
-            scanning.train(lanes, received)
-        return {lane.stream.seed: lane.fault if isinstance(lane.fault, Error) else _result(lane) for lane in lanes}
+                _fit(lanes[seed], (logs or {}).get(seed))
+        if with_jax and not all(lanes[seed].ended for seed in wanted):
+            scanning.train(list(lanes.values()), received)
+        return [_result(lanes[seed], tuple(sorted(seeds)) if several else ()) for seed in wanted]
 
 
 def _fit(lane: Lane, logs: Path | None) -> None:
@@ -145,13 +157,15 @@ def _fit(lane: Lane, logs: Path | None) -> None:
         lane.fault = fault
 
 
-def _result(lane: Lane) -> Trained:
+def _result(lane: Lane, together: tuple[int, ...]) -> Trained | Error:
+    if isinstance(lane.fault, Error):
+        return lane.fault
     model, progress, run = lane.model, lane.progress, lane.run
     if run.average is not None:
         model.optimizer.finish(model.trainable_variables)
     reached = run.stop_pct is None or progress.stopped
-    steps = steps_done(model)
-    return Trained(model, progress.history, progress.seconds, lane.resumed_at, steps, reached, progress.backups)
+    steps, kept = steps_done(model), progress.backups
+    return Trained(model, progress.history, progress.seconds, lane.resumed_at, steps, reached, kept, together)
 
 
 def fit(

@@ -20,7 +20,8 @@ def describe(run: RunConfig, dataset: Dataset, trained: Sequence[Trained]) -> di
 
     Returns:
         `steps_done` (of all members), `stop_reached`, `train_seconds`, `images_per_second`, `peak_memory_mb` (resident,
-        of this process), and the entries of `facts`.
+        of this process), `together` (only if several seeds shared the device: all of them; the times are then of all),
+        and the entries of `facts`.
     """
     steps, seconds = sum(one.steps for one in trained), sum(one.seconds for one in trained)
     return {
@@ -30,6 +31,7 @@ def describe(run: RunConfig, dataset: Dataset, trained: Sequence[Trained]) -> di
         "train_seconds": round(seconds, 1),
         "images_per_second": round(steps * run.batch_size / seconds, 1) if seconds else 0.0,
         "peak_memory_mb": round(environment.peak_memory_mb()),
+        **({"together": list(trained[0].together)} if trained[0].together else {}),
     }
 
 

@@ -180,8 +180,8 @@ def train(lanes: Sequence[Lane], received: Sequence[int]) -> None:
     """
     if all(lane.ended for lane in lanes):
         return
-    program, steps = Program(lanes), STEPS_ON_GPU if devices.gpus() else STEPS_ON_CPU
-    drawn = functools.lru_cache(maxsize=2)(functools.partial(_drawn, lanes))
+    program, steps = Program(lanes), steps_in_a_call()
+    batches = functools.lru_cache(maxsize=2)(functools.partial(drawn, lanes))
     stopping: list[int] = []  # the signals, from the moment on at which the models are current
     for lane in lanes:
         lane.progress.received = stopping
@@ -191,11 +191,11 @@ def train(lanes: Sequence[Lane], received: Sequence[int]) -> None:
         state, current = program.state(), False
         while not current:
             count = min(lane.until_look(steps) for lane in running)
-            state, logs = program(state, drawn(tuple(lane.step for lane in lanes), count))
+            state, logs = program(state, batches(tuple(lane.step for lane in lanes), count))
             for lane in running:
                 lane.step += count
             if ahead := min((lane.until_look(steps) for lane in running), default=0):
-                drawn(tuple(lane.step for lane in lanes), ahead)  # while the device computes
+                batches(tuple(lane.step for lane in lanes), ahead)  # while the device computes
             seen = {name: np.asarray(values) for name, values in logs.items()}  # waits for the device
             if current := bool(received) or any(lane.at_boundary for lane in running):
                 program.assign(state, running)
@@ -207,6 +207,11 @@ def train(lanes: Sequence[Lane], received: Sequence[int]) -> None:
     for lane in lanes:
         if isinstance(lane.fault, Stopped):
             raise lane.fault
+
+
+def steps_in_a_call() -> int:
+    """The number of steps from one look at loss and signals to the next."""
+    return STEPS_ON_GPU if devices.gpus() else STEPS_ON_CPU
 
 
 def check_memory(compiled: Any, seeds: int) -> None:
@@ -249,7 +254,7 @@ def _steps(lanes: Sequence[Lane]) -> Callable[..., Any]:
     return steps
 
 
-def _drawn(lanes: Sequence[Lane], starts: Sequence[int], count: int) -> dict[str, np.ndarray]:
+def drawn(lanes: Sequence[Lane], starts: Sequence[int], count: int) -> dict[str, np.ndarray]:
     """What `count` batches of each lane are rendered from, `(count, B, ...)`, for several `(count, lanes, B, ...)`."""
     each = [lane.stream.draws(start, start + count) for lane, start in zip(lanes, starts, strict=True)]
     return each[0] if len(each) == 1 else {name: np.stack([one[name] for one in each], axis=1) for name in each[0]}

@@ -27,12 +27,13 @@ COLUMNS = (
 
 
 @contextlib.contextmanager
-def listed_if_unfinished(where: RunPaths, run: RunConfig) -> Iterator[None]:
+def listed_if_unfinished(where: RunPaths, run: RunConfig, before: float = 0.0) -> Iterator[None]:
     """Context manager that appends a line to the list if the training in it fails or is stopped.
 
-    A training that could not start, because another process is training the run, is not listed.
+    A training that could not start, because another process is training the run, is not listed. `before` is the time
+    in seconds that was spent on it already.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() - before
     try:
         yield
     except Busy:  # another process trains this run

@@ -47,7 +47,7 @@ class Moment:
 def start_trainings() -> None:
     """Starts what its input asks for, one after the other."""
     from capsrepro.data import loading  # noqa: F401
-    from capsrepro.training import loop, provenance  # noqa: F401  what experiments.train imports
+    from capsrepro.training import seeds  # noqa: F401  what experiments.train imports
 
     threads = len(list(Path("/proc/self/task").iterdir()))
     assert threads == 1, f"{threads} threads, of which a fork has one"
@@ -83,7 +83,9 @@ def train(folder: Path, row: str, moment: Moment | None) -> None:
     tell_where_it_goes_on(patch)
     if moment is not None:
         kill_at(moment, patch)
-    train.main(argparse.Namespace(run=row, scale="quick", seed=0, params=Path("params.yaml"), data=Path("data")))
+    train.main(
+        argparse.Namespace(run=row, scale="quick", seed=0, seeds=None, params=Path("params.yaml"), data=Path("data"))
+    )
 
 
 def tell_where_it_goes_on(patch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import benchmarks
 from benchmarks import rows, startup
+from benchmarks.__main__ import compare
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.network import devices
@@ -75,27 +76,57 @@ def test_bfloat16_is_not_measured_where_it_is_emulated(monkeypatch: pytest.Monke
     assert found["value"] == "not measured"
 
 
-def test_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(Error, match="measured with tensorflow, not with jax"):
-        rows.measured("train_mnist_capsnet_float32", Path())
+@pytest.mark.parametrize(
+    ("backend", "name"), [("jax", "train_mnist_capsnet_float32"), ("tensorflow", "steps_scan_five_seeds")]
+)
+def test_what_a_backend_does_not_do_is_not_measured(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    assert rows.measured(name, Path("no data are needed for that"))["value"] == "not measured"
 
 
 def test_what_got_slower_is_said_and_nothing_else() -> None:
-    before = [row(ratio=2.0), row("start_table", "s", 0.5), row("start_help", "s", 0.5), row("gone"), row("load")]
+    before = [
+        row(ratio=2.0),
+        row("start_table", "s", 0.5),
+        row("start_help", "s", 0.5),
+        row("gone"),
+        row("load_multimnist"),
+    ]
     now = [
         row(ratio=1.0),  # half as fast
         row("start_table", "s", 1.0),  # twice as long
         row("start_help", "s", 0.54),  # noise
-        row("load", ratio=4.0),
+        row("load_multimnist", ratio=4.0),
         row("new"),
         row("start_repro", "s", None),
     ]
     message = rows.slower(now, before)
     assert [line.partition(":")[0] for line in message] == ["load_mnist", "start_table"]
-    assert message[0] == "load_mnist: 20,000 images/s, 1 of 20,000; it was 2 of it: 100 % worse"
+    expected = "load_mnist: 20,000 images/s, 1 times its bound of 20,000; it was 2 times: 100 % worse"
+    assert message[0] == expected
+    assert rows.comparable(now, before) == ["load_mnist", "start_table", "start_help", "load_multimnist"]
     assert rows.slower(now, []) == []
     assert rows.slower(now, [row(ratio=None)]) == []
+
+
+def test_a_case_has_its_own_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tolerance, expected in ((0.1, 1), (0.3, 0)):
+        monkeypatch.setattr(rows, "CASES", {"load_mnist": rows.Case("loading", "images/s", float, 1.0, tolerance)})
+        assert len(rows.slower([row(ratio=1.6)], [row(ratio=2.0)])) == expected
+
+
+def test_a_comparison_fails_if_something_is_slower_or_nothing_is_compared(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = Path("before.json")
+    compare([row(ratio=1.9), row("start_table", "s", 0.5)], [row(ratio=2.0)], path)
+    assert capsys.readouterr().out == "not compared: start_table: not measured now, or not in before.json\n"
+    with pytest.raises(Error, match="1 of 1 measurements are slower than in before.json"):
+        compare([row(ratio=1.0)], [row(ratio=2.0)], path)
+    assert capsys.readouterr().out.startswith("slower: load_mnist: ")
+    for found, before in (([row(ratio=None)], [row()]), ([row()], [row(ratio=None)]), ([row()], [])):
+        with pytest.raises(Error, match="before.json: nothing could be compared"):
+            compare(found, before, path)
 
 
 def test_the_table_goes_between_the_markers_and_only_there(tmp_path: Path) -> None:
@@ -147,7 +178,8 @@ def test_one_measurement_is_written_and_compared(tmp_path: Path) -> None:
         before, '[{"name": "' + MEMORY + '", "value": 0.0015, "unit": "GB", "bound": 1.5, "ratio": 0.001}]'
     )
     done = command("--only", MEMORY, "--output", str(output), "--compare", str(before), CUDA_VISIBLE_DEVICES="")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"error: 1 of 1 measurements are slower than in {before}, see above\n")
     [found] = rows.read(output)
     assert (found["name"], found["unit"], found["bound"]) == (MEMORY, "GB", 1.5)
     assert found["value"] > 0.05  # the network has 90 MB of weights

@@ -46,7 +46,14 @@ def few(digits: Digits, count: int = 300) -> Mnist:
 
 
 def arguments(**others: object) -> argparse.Namespace:
-    message = {"run": RUN, "scale": "quick", "seed": 0, "params": Path("params.yaml"), "data": Path("data")}
+    message = {
+        "run": RUN,
+        "scale": "quick",
+        "seed": 0,
+        "seeds": None,
+        "params": Path("params.yaml"),
+        "data": Path("data"),
+    }
     return argparse.Namespace(**{**message, "restore": False, "note": "A note.", **others})
 
 
