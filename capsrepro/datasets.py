@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pooch
+
 from capsrepro import sources
 from capsrepro.core.params import RunConfig
 from capsrepro.core.validation import validated
@@ -37,5 +39,6 @@ def load(
     run: RunConfig = validated(RunConfig, {"data": name, "model": "capsnet", **shift, **settings}, "datasets.load")
     source = "mnist" if name in MADE_FROM_MNIST else name
     if not (Path(folder) / source).is_dir():
+        pooch.get_logger().setLevel("WARNING")  # `say` says the same in fewer words
         sources.fetch(source, Path(folder), say=print)
     return loading.load(run, split, Path(folder), scale)

@@ -12,11 +12,12 @@ from capsrepro.core import files, params, paths
 from capsrepro.core.errors import Error
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # a name is part of file names and of DVC's names of stages
+SELECTED = "quick"  # the scale at which a new run is trained by `dvc repro`
 AUTHORS = "released"  # the scale of the authors' published checkpoints: nothing is trained at it
 
 
 def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[str]:
-    """Adds a run with the settings of another one, some of them changed, and selects it in `rows`.
+    """Adds a run with the settings of another one, some of them changed, and selects it at `SELECTED`.
 
     In a folder without a parameter file, the new file is that of the package with the run added.
 
@@ -76,11 +77,13 @@ def _with_entry(text: str, scale: str | None, name: str, like: str, changed: Map
 
 
 def _with_row(text: str, name: str) -> str:
-    """The text with the run as the last one of `rows`."""
-    rows = _pair(yaml.compose(text, yaml.SafeLoader), "rows")[1]
+    """The text with the run as the last one of the rows that are trained at `SELECTED`."""
+    rows: Any = yaml.compose(text, yaml.SafeLoader)
+    for part in ("trainings", SELECTED, "rows"):
+        rows = _pair(rows, part)[1]
     if rows.flow_style:
-        end = rows.value[-1].end_mark.index
-        return f"{text[:end]}, {name}{text[end:]}"
+        end = rows.value[-1].end_mark.index if rows.value else rows.start_mark.index + 1
+        return f"{text[:end]}{', ' if rows.value else ''}{name}{text[end:]}"
     return _after(text, _end(rows), [f"{' ' * rows.start_mark.column}- {name}"])
 
 

@@ -28,11 +28,11 @@ def path(tmp_path: Path) -> Path:
 
 def test_new_adds_lines_and_changes_no_other(path: Path) -> None:
     before = path.read_text()
-    assert new_run.add(path, "my-row", LIKE, {"routing": "2", "steps": "100"}) == ["quick", "full", "paper"]
+    assert new_run.add(path, "my-row", LIKE, {"routing": "2", "steps": "100"}) == ["quick", "medium", "full", "paper"]
     changes = [line for line in difflib.ndiff(before.splitlines(), path.read_text().splitlines()) if line[0] in "+-"]
     assert not [line for line in changes if line[0] == "-"]
     known, entry = params.read(path), params.read(ROOT / "params.yaml").settings(LIKE, "full")
-    assert known.rows[-1] == "my-row"
+    assert known.trainings["quick"].rows[-1] == "my-row"
     assert known.runs["my-row"].like == LIKE
     assert known.settings("my-row", "full") == dataclasses.replace(entry, routing=2, steps=100)
     assert "like" not in known.settings("my-row", "full").as_json()  # it would be part of the fingerprint
@@ -40,15 +40,16 @@ def test_new_adds_lines_and_changes_no_other(path: Path) -> None:
 
 def test_new_may_be_like_a_new_run_and_put_rows_into_a_list_in_one_line(path: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
-    first = lines.index("rows:\n")
-    last = max(number for number, line in enumerate(lines[:40]) if line.startswith("  - "))
-    path.write_text("".join([*lines[:first], "rows: [mnist-baseline] # one\n", *lines[last + 1 :]]))
+    first = lines.index("    rows:\n")
+    last = max(number for number, line in enumerate(lines[:40]) if line.startswith("      - "))
+    path.write_text("".join([*lines[:first], "    rows: [] # none\n", *lines[last + 1 :]]))
+    new_run.add(path, "alone", "mnist-baseline", {})
     new_run.add(path, "a", "mnist-baseline", {})
     new_run.add(path, "b", "a", {"dropout": "0.25"})
     known = params.read(path)
-    assert known.rows == ("mnist-baseline", "a", "b")
+    assert known.trainings["quick"].rows == ("alone", "a", "b")
     assert known.settings("b", "quick") == dataclasses.replace(known.settings("a", "quick"), dropout=0.25)
-    assert "rows: [mnist-baseline, a, b] # one\n" in path.read_text()
+    assert "rows: [alone, a, b] # none\n" in path.read_text()
 
 
 @pytest.mark.parametrize(
