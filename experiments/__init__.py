@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.core import text
+from capsrepro.core import params, text
 from capsrepro.core.errors import Error, Stopped
-from capsrepro.core.params import MOST_SEED
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
@@ -47,9 +46,7 @@ def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
     parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
-    parser.add_argument(
-        "--seed", type=at_least(0, MOST_SEED), default=0, help="seed of weights, data order, distortion and dropout"
-    )
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of weights, data order, distortion and dropout")
     return parser
 
 
@@ -67,8 +64,7 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
     """An argparse type for numbers from `least` to `most`; whole numbers if `least` is an int."""
 
     def number(word: str) -> float:
-        value = type(least)(word)
-        if not least <= value <= most:
+        if not least <= (value := type(least)(word)) <= most:
             raise argparse.ArgumentTypeError(f"expected {least} to {most}, received {word}")
         return value
 
@@ -76,7 +72,9 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
 
 
 def _boolean(word: str) -> bool:
-    words = {"true": True, "1": True, "false": False, "0": False}
-    if word.lower() not in words:
+    if (value := {"true": True, "1": True, "false": False, "0": False}.get(word.lower())) is None:
         raise argparse.ArgumentTypeError(f"expected true or false, received {word!r}")
-    return words[word.lower()]
+    return value
+
+
+SEED = at_least(0, params.MOST_SEED)  # an argparse type

@@ -11,7 +11,7 @@ import pandas
 from capsrepro.ablations import cases, comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
-from experiments import at_least, run_cli, scale_arguments
+from experiments import SEED, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -76,12 +76,5 @@ def training_set(training: Training, folder: Path, scale: str) -> Any:
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of ablations; if not given: all")
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=at_least(0, params.MOST_SEED),
-        default=[0, 1, 2],
-        metavar="SEED",
-        help="for each side",
-    )
+    parser.add_argument("--seeds", nargs="+", type=SEED, default=[0, 1, 2], metavar="SEED", help="for each side")
     run_cli(main, parser)

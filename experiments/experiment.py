@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.core.errors import Error
-from capsrepro.core.params import MOST_SEED
-from experiments import at_least, boolean_flag, run_cli
+from experiments import SEED, at_least, boolean_flag, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -113,7 +112,7 @@ def flags() -> argparse.ArgumentParser:
     add("--predictions_file", type=Path, metavar="F.npz", help="test: write scores [N, classes] and labels")
     add("--poll_seconds", type=at_least(0.0), default=60, help="test during a training: seconds between two polls")
     add("--polls", type=at_least(1), default=360, help="test during a training: polls without a checkpoint to stop")
-    add("--seed", type=at_least(0, MOST_SEED), default=0, help="training: seed of weights, data order and distortion")
+    add("--seed", type=SEED, default=0, help="training: seed of weights, data order and distortion")
     return parser
 
 

@@ -4,8 +4,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from capsrepro.core.params import MOST_SEED
-from experiments import at_least, run_cli, scale_arguments
+from experiments import SEED, run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
 OF_RUN = {
@@ -60,5 +59,5 @@ if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", choices=FILES, metavar="FIGURE", help=f"some of {', '.join(FILES)}")
     parser.add_argument("--run", default=THRICE, help="the run that is drawn; another than the default names its files")
-    parser.add_argument("--seed", type=at_least(0, MOST_SEED), default=0, help="seed of the trainings")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the trainings")
     run_cli(main, parser)
