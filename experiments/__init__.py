@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from capsrepro.core import console, paths, text
+from capsrepro.core import console, params, paths, text
 from capsrepro.core.errors import Error, Stopped
-from capsrepro.core.params import MOST_SEED
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
@@ -58,7 +57,7 @@ def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
     parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
-    parser.add_argument("--seed", type=a_seed, default=0, help="seed of weights, data order, distortion and dropout")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of weights, data order, distortion and dropout")
     return parser
 
 
@@ -76,21 +75,17 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
     """An argparse type for numbers from `least` to `most`; whole numbers if `least` is an int."""
 
     def number(word: str) -> float:
-        value = type(least)(word)
-        if not least <= value <= most:
+        if not least <= (value := type(least)(word)) <= most:
             raise argparse.ArgumentTypeError(f"expected {least} to {most}, received {word}")
         return value
 
     return number
 
 
-def a_seed(word: str) -> float:
-    """An argparse type for seeds."""
-    return at_least(0, MOST_SEED)(word)
-
-
 def _boolean(word: str) -> bool:
-    words = {"true": True, "1": True, "false": False, "0": False}
-    if word.lower() not in words:
+    if (value := {"true": True, "1": True, "false": False, "0": False}.get(word.lower())) is None:
         raise argparse.ArgumentTypeError(f"expected true or false, received {word!r}")
-    return words[word.lower()]
+    return value
+
+
+SEED = at_least(0, params.MOST_SEED)  # an argparse type

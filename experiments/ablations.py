@@ -11,7 +11,7 @@ import pandas
 from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
-from . import FETCHED, a_seed, run_cli, scale_arguments
+from . import FETCHED, SEED, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -74,5 +74,5 @@ def training_set(training: Training, folder: Path, scale: str) -> Any:
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of ablations; if not given: all")
-    parser.add_argument("--seeds", nargs="+", type=a_seed, default=[0, 1, 2], metavar="SEED", help="for each side")
+    parser.add_argument("--seeds", nargs="+", type=SEED, default=[0, 1, 2], metavar="SEED", help="for each side")
     run_cli(main, parser)

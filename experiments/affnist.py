@@ -12,7 +12,7 @@ from capsrepro.ablations import affnist
 from capsrepro.core import files, params, paths
 from capsrepro.data.affnist import read_built
 from capsrepro.evidence import predictions
-from . import a_seed, run_cli, scale_arguments
+from . import SEED, run_cli, scale_arguments
 
 RESULTS = Path("results")
 
@@ -69,5 +69,5 @@ def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     parser = scale_arguments(__doc__)
-    parser.add_argument("--seeds", nargs="+", type=a_seed, default=[0, 1, 2], metavar="SEED", help="for each network")
+    parser.add_argument("--seeds", nargs="+", type=SEED, default=[0, 1, 2], metavar="SEED", help="for each network")
     run_cli(main, parser)

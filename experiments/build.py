@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from capsrepro.core import files
-from . import a_seed, at_least, run_cli
+from . import SEED, at_least, run_cli
 
 NAMES = ("affnist", "expanded", "multimnist")
 MOST = 1000  # images or pairs per digit; as many as the paper's MultiMNIST has
@@ -49,6 +49,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--pairs", type=at_least(1, MOST), default=1, help="MultiMNIST's pairs per base digit, in an index"
     )
-    parser.add_argument("--seed", type=a_seed, default=0, help="seed of affine maps, positions and pairs")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of affine maps, positions and pairs")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the folder mnist")
     run_cli(main, parser)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.core.errors import Error
-from . import a_seed, at_least, boolean_flag, run_cli
+from . import SEED, at_least, boolean_flag, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -112,7 +112,7 @@ def flags() -> argparse.ArgumentParser:
     add("--predictions_file", type=Path, metavar="F.npz", help="test: write scores [N, classes] and labels")
     add("--poll_seconds", type=at_least(0.0), default=60, help="test during a training: seconds between two polls")
     add("--polls", type=at_least(1), default=360, help="test during a training: polls without a checkpoint to stop")
-    add("--seed", type=a_seed, default=0, help="training: seed of weights, data order and distortion")
+    add("--seed", type=SEED, default=0, help="training: seed of weights, data order and distortion")
     return parser
 
 

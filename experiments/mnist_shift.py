@@ -9,7 +9,7 @@ from tqdm import tqdm
 from capsrepro.core import room
 from capsrepro.data import batches, mnist, multimnist
 from capsrepro.released import records, tfrecords
-from . import a_seed, at_least, boolean_flag, run_cli
+from . import SEED, at_least, boolean_flag, run_cli
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
 _DEALING = 2  # the purpose of a generator; smaller numbers are used in `batches`
@@ -69,7 +69,7 @@ def flags() -> argparse.ArgumentParser:
     boolean_flag(parser, "multi_targets", False, "pairs of digits instead of single ones")
     add("--num_pairs", type=at_least(1, 10_000), default=1000, help="pairs per base digit")
     add("--max_shard", type=at_least(1), default=100_000, help="largest number of pairs in a file")
-    add("--seed", type=a_seed, default=0, help="seed of the pairs and of their distribution over files")
+    add("--seed", type=SEED, default=0, help="seed of the pairs and of their distribution over files")
     return parser
 
 

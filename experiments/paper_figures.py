@@ -4,7 +4,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from . import a_seed, run_cli, scale_arguments
+from . import SEED, run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
 OF_RUN = {
@@ -76,5 +76,5 @@ if __name__ == "__main__":
         "--only", nargs="+", choices=FILES | MORE, metavar="FIGURE", help=f"some of {', '.join(FILES | MORE)}"
     )
     parser.add_argument("--run", default=THRICE, help="the run that is drawn; another than the default names its files")
-    parser.add_argument("--seed", type=a_seed, default=0, help="seed of the trainings")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the trainings")
     run_cli(main, parser)

@@ -11,7 +11,7 @@ import tabulate
 from capsrepro.core import params, paths, text
 from capsrepro.core.errors import Error
 from capsrepro.data import picture_files, pictures
-from . import a_seed, at_least, run_cli
+from . import SEED, at_least, run_cli
 
 SCALES = ("paper", "full", "quick")
 DRAWN = 80  # largest number of pictures drawn, eight in a row
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
     parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
     parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(SCALES)} that has any")
-    parser.add_argument("--seed", type=a_seed, default=0, help="seed of the training")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the training")
     parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({SCALES[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import a_seed, run_arguments, run_cli
+from . import SEED, run_arguments, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -42,5 +42,5 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = run_arguments(__doc__)
     parser.add_argument("--unless-noted", action="store_true", help="if `fetch --note` noted the source, write that")
-    parser.add_argument("--seeds", type=a_seed, nargs="+", metavar="SEED", help="several seeds, in place of --seed")
+    parser.add_argument("--seeds", type=SEED, nargs="+", metavar="SEED", help="several seeds, in place of --seed")
     run_cli(main, parser)

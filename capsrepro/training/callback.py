@@ -57,7 +57,8 @@ class TrainingCallback(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._began = 0.0
-        self._first = 0  # step at the start of the interval
+        self._first = 0  # step at the start of the interval, or where it resumed
+        self._part: dict[str, Any] = {}  # steps and mean logs of the interval before an interruption
 
     @property
     def stopped(self) -> bool:
@@ -87,6 +88,7 @@ class TrainingCallback(keras.callbacks.Callback):
         """
         step, record = self.backups.restore(model)
         self.history, self.seconds = record.get("history", []), record.get("seconds", 0.0)
+        self._part = record.get("part", {})
         return step
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -104,13 +106,16 @@ class TrainingCallback(keras.callbacks.Callback):
         ends = step % self.run.checkpoint_steps == 0 or step == self.run.steps
         if self.received and not ends:  # at the end of an interval, on_epoch_end saves
             self.seconds += time.perf_counter() - self._began
+            self._part = self._whole_interval(step, logs)
             self._save(step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds a line to the history, saves a backup, and decides whether the training ends."""
         self.seconds += time.perf_counter() - self._began
         step = steps_done(self.model)
-        line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(logs)}
+        means = self._whole_interval(step, logs)["means"]
+        self._part = {}
+        line = {"step": step, "learning_rate": float(self.model.optimizer.learning_rate), **named(means)}
         if self.run.routing:
             line |= {f"logit_change_{number}": change for number, change in enumerate(self._logit_changes(), 1)}
         if self.run.stop_pct is not None and self.stop is not None:
@@ -132,8 +137,17 @@ class TrainingCallback(keras.callbacks.Callback):
         changes = routing.logit_changes(votes, digit.bias, PASSES, digit.leaky, digit.update)
         return [float(change) for change in changes]
 
+    def _whole_interval(self, step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """The steps of the interval so far and the means of its logs, with the part before an interruption."""
+        now, before = step - self._first, self._part.get("steps", 0)
+        means = {name: float(value) for name, value in logs.items()}
+        if before:
+            total = now + before
+            means = {name: (now * mean + before * self._part["means"][name]) / total for name, mean in means.items()}
+        return {"steps": now + before, "means": means}
+
     def _save(self, step: int) -> None:
-        self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds})
+        self.backups.save(self.model, step, {"history": self.history, "seconds": self.seconds, "part": self._part})
         if self.received and step < self.run.steps:
             raise Stopped(
                 self.received[0], f"step {step} is saved in {self.backups.folder}; the next start resumes there"

@@ -19,6 +19,7 @@ import pytest
 from capsrepro import sources
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.sources import archives
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.mirrors import Npm
 from capsrepro.sources.parts import File, MirrorError, Package
@@ -269,7 +270,7 @@ def test_hashes_of_two_sources_recorded_at_once_are_both_kept(tmp_path):
 
 
 def test_a_page_instead_of_an_archive_is_not_recorded(tmp_path, fetch):
-    with pytest.raises(Error, match=r"toy\.tar\.gz: not a tar archive"):
+    with pytest.raises(Error, match=r"toy\.tar\.gz: not a whole tar archive"):
         fetch(source=committed(b"<html>please log in</html>"))
     assert left(tmp_path) == {"data/.fetch/toy/lock"}
 
@@ -354,11 +355,11 @@ def test_unpacked_starts_anew_after_an_interruption(tmp_path, unpacked, monkeypa
     unpack, place = unpacked
     before = left(tmp_path)
     with monkeypatch.context() as patched:
-        replacing = files.replacing
+        copy = archives._copy
         patched.setattr(
-            files,
-            "replacing",
-            lambda path: replacing(path) if path.name == "images" else (_ for _ in ()).throw(OSError),
+            archives,
+            "_copy",
+            lambda *given: copy(*given) if given[2].name == "images" else (_ for _ in ()).throw(OSError),
         )
         with pytest.raises(OSError):
             unpack()
@@ -381,8 +382,12 @@ def test_unpacked_names_the_archive_the_member_and_the_recorded_hash_in_one_line
     harmful = io.BytesIO()
     with tarfile.open(fileobj=harmful, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../evil"))
-    source = committed(harmful.getvalue())
-    fetch(source=source)
+    source, content = committed(harmful.getvalue()), harmful.getvalue()
+    with pytest.raises(Error, match=r"toy\.tar\.gz: '\.\./evil' leads out of the folder"):
+        fetch(source=source)  # nor is its hash recorded
+    (tmp_path / "data" / "toy").mkdir(exist_ok=True)
+    (tmp_path / "data" / "toy" / "toy.tar.gz").write_bytes(content)
+    (tmp_path / "lock.json").write_text(json.dumps({"toy": {"toy.tar.gz": sha256(content)}}))
     before = left(tmp_path)
     with pytest.raises(Error) as raised:
         sources.unpacked("toy", tmp_path / "data", lock=tmp_path / "lock.json", table={"toy": source})

@@ -82,7 +82,7 @@ class Behaving(Handler):
                 self.wfile.write(bytes(1 << 16))
 
     def nowhere(self):
-        self.answer(b"", status=302, Location="file:///etc/passwd")
+        self.answer(b"", status=302, Location="ftp:x.bin")
 
     def malformed(self):
         self.answer(b"", status=302, Location="http://[::1/x.bin")
@@ -155,7 +155,7 @@ def test_download_brings_every_byte(download, behaviour):
         ("endless", "the server sends more", 1),
         ("forbidden", "HTTP 403 Forbidden", 1),
         ("loop", "redirects more than 5 times", 6),
-        ("nowhere", r"redirects to file:///etc/passwd, which is no web server", 1),
+        ("nowhere", r"redirects to ftp:x.bin, which is no web server", 1),
         ("malformed", "Failed to parse|Invalid URL|[Ii]nvalid", 1),
         ("rude", r"HTTP 403 \\x1b\[31m a{40}.*\.\.\.a{70}", 1),
         ("digits", "the server sends more|expected|truncated", 3),
