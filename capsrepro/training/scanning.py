@@ -141,8 +141,10 @@ class Program:
         """Makes the steps that `drawn` has batches for; returns before the device is done, and takes `state` over."""
         count = len(next(iter(drawn.values())))
         if count not in self._compiled:
-            self._compiled[count] = self._jitted.lower(self.stored, state, drawn).compile()
-            check_memory(self._compiled[count], len(self.lanes))
+            compiled = self._compiled[count] = self._jitted.lower(self.stored, state, drawn).compile()
+            check_memory(compiled, len(self.lanes))
+            if self.lanes[0].verbose and len(self._compiled) == 1:
+                print(f"{len(self.lanes)} seed(s): {memory(compiled) / 1e9:.3f} GB of the device", flush=True)
         state, logs = self._compiled[count](self.stored, state, drawn)
         return state, logs
 
