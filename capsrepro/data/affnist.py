@@ -13,6 +13,7 @@ import numpy as np
 
 from capsrepro.core import files, room
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 from capsrepro.data import hashing, mnist
 from capsrepro.data.batches import Images, shifted
 from capsrepro.data.matlab import matlab
@@ -141,7 +142,7 @@ def read_built(path: Path, parameters: int) -> tuple[Images, np.ndarray, np.ndar
     try:
         arrays = files.read_arrays(path)
     except Exception as fault:  # zipfile and NumPy raise many types on damaged files
-        raise Error(f"{path}: not readable ({' '.join(str(fault).split())}); {_BUILD}") from fault
+        raise Error(f"{path}: not readable ({one_line(fault)}); {_BUILD}") from fault
     count = len(np.atleast_1d(arrays.get("labels", ())))
     expected = {
         "images": ("uint8", (count, SIZE, SIZE, 1)),

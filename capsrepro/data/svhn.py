@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 from capsrepro.data.batches import Arrays, Batch, InMemory, single, unit
 from capsrepro.data.matlab import matlab
 from capsrepro.data.mnist import Split
@@ -70,7 +71,7 @@ def read_matlab(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         content = matlab(path)
     except Exception as fault:  # damaged files raised eight types in tests, among them UnboundLocalError and zlib.error
-        reason = " ".join(str(fault).split())
+        reason = one_line(fault)
         raise Error(f"{path}: not readable as a Matlab 5 file ({reason}); {_REMEDY}") from fault
     images, labels = (np.asarray(content.get(name)) for name in "Xy")
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, count):

@@ -9,6 +9,7 @@ import numpy as np
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 
 # Scope in a released checkpoint -> our layer. A CapsNet has the first six; a baseline has conv1 and the last three.
 RELEASED_SCOPES = {
@@ -97,7 +98,7 @@ def save_released(model: keras.Model, prefix: Path | str, step: int) -> Path:
                 tensors=[*values.values()],
             )
         except tf.errors.OpError as fault:
-            message = " ".join(fault.message.rpartition("; ")[2].split())  # the part after the path
+            message = one_line(fault.message.rpartition("; ")[2])  # the part after the path
             raise Error(f"{target}: not written ({message}); fix that and run it again") from fault
         for suffix in (".data-00000-of-00001", ".index"):
             with files.replacing(Path(f"{target}{suffix}")) as temporary:
@@ -115,7 +116,7 @@ def _read_released(prefix: str) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(prefix)
         return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
     except Exception as fault:  # TensorFlow raises many types on damaged files
-        raise Error(f"{prefix}: damaged ({' '.join(str(fault).split())[:200]}); fetch or save it again") from fault
+        raise Error(f"{prefix}: damaged ({one_line(fault, 200)}); fetch or save it again") from fault
 
 
 def _faults(values: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 from capsrepro.network.weights import arrays_sha256, uncompiled
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Backups:
             try:
                 meta, arrays = self._read(path, [tuple(variable.shape) for variable in _state(model)])
             except Exception as fault:  # noqa: BLE001  # many types on damaged files
-                reason = " ".join(str(fault).split())
+                reason = one_line(fault)
                 log.warning("%s: this backup cannot be read (%s); trying the one before", path, reason)
                 continue
             for variable, array in zip(_state(model), arrays, strict=True):

@@ -11,6 +11,7 @@ from capsrepro.core import files
 from capsrepro.core.errors import Busy, Error, Stopped
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
+from capsrepro.core.text import one_line
 from capsrepro.network import environment
 
 COLUMNS = (
@@ -39,7 +40,7 @@ def listed_if_unfinished(where: RunPaths, run: RunConfig, before: float = 0.0) -
     except Busy:  # another process trains this run
         raise
     except (Error, Stopped, OSError, MemoryError, KeyboardInterrupt) as fault:
-        _append(where, run, time.perf_counter() - began, " ".join(str(fault).split()) or type(fault).__name__)
+        _append(where, run, time.perf_counter() - began, one_line(fault, 1000) or type(fault).__name__)
         raise
 
 
