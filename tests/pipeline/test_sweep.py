@@ -67,6 +67,7 @@ def test_a_failed_training_is_named_and_the_others_leave_none_to_dvc_repro(
         provenance = project.result("provenance", row)
         assert (provenance["git_revision"], provenance["git_dirty"]) == (head, False)
         assert "OMP_NUM_THREADS" not in provenance["arithmetic"]  # which Ray sets for its tasks
+    assert not (project.folder / "logs").exists()  # nothing was trained here, only in the clones
     assert "0 trained" in sweep(project)
 
 
