@@ -201,7 +201,8 @@ def test_the_forest_must_stand_between_name_and_verdict_or_below_them(page, widt
         """return [...document.querySelectorAll(".family li")].map((line) => {
             const box = (one) => one.getBoundingClientRect().toJSON();
             const [strip, name, verdict] = [".strip", ".name", ".badge"].map((part) => box(line.querySelector(part)));
-            return {strip, name, verdict, marks: [...line.querySelectorAll(".ours, .paper, .interval, .band")].map(box)};
+            const marks = [...line.querySelectorAll(".ours, .paper, .interval, .band")].map(box);
+            return {strip, name, verdict, marks};
         })"""
     )
     assert len(lines) == 12 + 13  # claims that are measured, and the paper's numbers
