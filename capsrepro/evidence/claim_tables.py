@@ -1,7 +1,6 @@
 """The paper's claims at one scale as tables: Markdown, CSV and LaTeX. What is wider than a page is two tables."""
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 import tabulate
 
 from capsrepro.core import files
+from capsrepro.evidence import latex
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.verdicts import Verdict
 
@@ -70,17 +70,8 @@ def markdown(judged: Sequence[Judged], scale: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def latex(judged: Sequence[Judged], scale: str) -> str:
-    r"""Both tables as LaTeX `tabular`s, for `\input`; they want the package booktabs. Statements break at 6 cm."""
-    tables = [_tabulated(display(judged), SHOWN, ALIGNMENT, "latex_booktabs").replace("{lllrrrl}", "{lp{6cm}lrrrl}")]
-    if lines := measured(judged):
-        tables.append(_tabulated(lines, MEASURED, MEASURED_ALIGNMENT, "latex_booktabs"))
-    signed = [re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", table) for table in tables]
-    return f"% Claims at scale {scale}. Wants \\usepackage{{booktabs}}.\n" + "\n\n".join(signed) + "\n"
-
-
 def write(judged: Sequence[Judged], folder: Path, scale: str) -> None:
-    """Writes claims.md, claims.csv and claims.tex to `folder`/`scale`, each atomically.
+    """Writes claims.md, .csv and .tex, and claims-appendix.tex to `folder`/`scale`, each atomically.
 
     Raises:
         OSError: the disk is full or the folder is not writable.
@@ -88,7 +79,8 @@ def write(judged: Sequence[Judged], folder: Path, scale: str) -> None:
     texts = {
         "claims.md": markdown(judged, scale),
         "claims.csv": build(judged).to_csv(index=False, lineterminator="\n"),
-        "claims.tex": latex(judged, scale),
+        "claims.tex": latex.effects(judged, scale),
+        "claims-appendix.tex": latex.all_effects(judged, scale),
     }
     for name, text in texts.items():
         files.write_text(folder / scale / name, text)
