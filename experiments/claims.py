@@ -1,4 +1,4 @@
-"""Judges the paper's claims at one scale: claims.md, .csv and .tex in its folder."""
+"""Judges the paper's claims at one scale: claims.md, .csv, .tex and an appendix in its folder."""
 
 import argparse
 

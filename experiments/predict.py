@@ -1,4 +1,4 @@
-"""Classifies the digits in pictures (PNG or JPEG of any size, IDX files) with a CapsNet and draws reconstructions."""
+"""Classifies the digits in pictures (PNG, JPEG, BMP, WebP, GIF; IDX files) with a CapsNet, draws reconstructions."""
 
 import argparse
 import sys
@@ -60,14 +60,16 @@ def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, outp
     print(f"The digit, and the lengths of all ten capsules by {weights}:")
     print(tabulate.tabulate(lines, header, floatfmt=".2f", disable_numparse=[0]))
     if settings.reconstruction:
-        names = [picture_files.drawable(one.name) for one in read[:DRAWN]]
+        names = [picture_files.drawable(Path(one.name).name) for one in read[:DRAWN]]
         drawing.save(reconstructions.redrawn(model, names, images[:DRAWN], digits[:DRAWN]), output)
         print(f"{output}: the first {len(names)} with their reconstructions")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG or IDX file, gzipped or not")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or an IDX file, gzipped or not"
+    )
     parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
     parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
     parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(SCALES)} that has any")

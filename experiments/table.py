@@ -1,4 +1,4 @@
-"""Compares the results of one scale with the paper's numbers; writes table.md, .csv, .tex and runs.csv."""
+"""Compares the results of one scale with the paper's numbers; writes table.md, .csv, .tex, an appendix, runs.csv."""
 
 import argparse
 from pathlib import Path

@@ -10,21 +10,23 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.image
 import numpy as np
+from PIL import Image, ImageOps
 
 from capsrepro.core.errors import Error
+from capsrepro.data import ink
 from capsrepro.data.batches import unit
 
 SIDE = 28
 SHAPE = (SIDE, SIDE, 1)
 BOX = 20  # pixels of the longer side of a digit; sixteen of MNIST's 70,000 have 19
 MIDDLE = 14  # row and column of the centre of mass of MNIST's digits, within half a pixel
-FAINTEST = 0.1  # smallest contrast of ink, as a share of the range from black to white
+SHARPEST = 800  # pixels of the longer side of a photo that are looked at; larger ones are averaged
 LARGEST = 4096  # largest side in pixels of an image in an IDX file
 
 _GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # Pillow reads more formats, but runs other programs for some
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # Pillow reads more, but runs other programs for some
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 
@@ -37,9 +39,10 @@ class DigitPicture(NamedTuple):
 
 
 def read(path: Path, first: int = 10) -> list[DigitPicture]:
-    """Reads a PNG or JPEG picture, or the first images of an IDX file, gzipped or not.
+    """Reads a PNG, JPEG, BMP, WebP or GIF picture, or the first images of an IDX file, gzipped or not.
 
-    The format is recognised by content, not by name. The EXIF orientation of a JPEG is not applied.
+    The format is recognised by content, not by name. A photo is turned upright by its EXIF; of several frames the first
+    is read.
 
     Args:
         path: the file.
@@ -52,40 +55,43 @@ def read(path: Path, first: int = 10) -> list[DigitPicture]:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as fault:
-        raise Error(f"{path}: not readable ({fault.strerror}); give a PNG, JPEG or IDX file") from fault
+        raise Error(f"{path}: not readable ({fault.strerror}); give a picture or an IDX file") from fault
     if start.startswith((_GZIP, _IDX)):
         images = _idx(path, first, packed=start.startswith(_GZIP))
         return [prepare(unit(image), f"{path}[{number}]") for number, image in enumerate(images)]
     if start.startswith(_PICTURES):
-        return [prepare(_grey(_decoded(path)), str(path))]
-    raise Error(f"{path}: neither a PNG or JPEG picture nor an IDX file of images; convert it to PNG")
+        return [prepare(_decoded(path), str(path))]
+    raise Error(f"{path}: neither a PNG, JPEG, BMP, WebP or GIF picture nor an IDX file of images; convert it to PNG")
 
 
 def prepare(grey: np.ndarray, name: str) -> DigitPicture:
     """Converts a grey picture to MNIST's format; a picture already in that format is unchanged.
 
-    The background is the median of the pixels on the edge. The picture is inverted if its darkest pixel differs more
-    from the background than its lightest. Ink is the difference from the background; less than a tenth of the largest
-    difference is noise. The bounding box of the ink is scaled by area averaging to a longer side of 20 pixels, its
-    maximum becomes 1, and its centre of mass is moved to the middle.
+    The ink is what stands out from its background, see `ink.find`. Its bounding box is scaled by area averaging to a
+    longer side of 20 pixels, its maximum becomes 1, and its centre of mass is moved to the middle. Several digits are
+    told in `prepared`, and treated as one.
 
     Args:
-        grey: float `(H, W)` in [0, 1], a digit on an even background.
+        grey: float `(H, W)` in [0, 1], a digit on a background that is even or in shadow.
         name: name of the picture, for the result and for errors.
 
     Raises:
-        Error: the picture is blank: no pixel differs from the background by a tenth of the range from black to white.
+        Error: the picture is blank: no pixel differs from its background by a tenth of the range from black to white.
     """
-    background = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-    inverted = background - grey.min() > grey.max() - background
-    if not inverted and _is_mnist(grey):
+    found = ink.find(grey)
+    if not found.inverted and _is_mnist(grey):
         return DigitPicture(name, grey[..., None].astype(np.float32), "as it is")
-    ink = np.maximum(background - grey if inverted else grey - background, 0.0)
-    if ink.max() < FAINTEST:
+    if found.strength.max() < ink.FAINTEST:
         raise Error(f"{name}: blank, nothing stands out from its background; give a picture with a digit in it")
-    ink = np.where(ink < FAINTEST * ink.max(), 0.0, ink)
-    message = "light background: inverted, fitted" if inverted else "fitted"
-    return DigitPicture(name, _placed(_fitted(ink))[..., None].astype(np.float32), message)
+    words = [
+        *(["light background: inverted"] if found.inverted else []),
+        *(["shadows removed"] if found.shadowed else []),
+        "fitted",
+    ]
+    told = ", ".join(words)
+    if (count := ink.digits_in(found.strength)) > 1:
+        told += f"; {count} digits in it, taken for one: cut them apart"
+    return DigitPicture(name, _placed(_fitted(found.strength))[..., None].astype(np.float32), told)
 
 
 def _is_mnist(grey: np.ndarray) -> bool:
@@ -138,21 +144,23 @@ def _area_weights(source: int, target: int) -> np.ndarray:
 
 
 def _decoded(path: Path) -> np.ndarray:
-    """Decodes a PNG or JPEG to float32 in [0, 1]: `(H, W)`, `(H, W, 3)` or, with opacity, `(H, W, 4)`."""
+    """Decodes a picture to grey, float32 `(H, W)` in [0, 1], upright and at most `SHARPEST` pixels long."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="Image size")  # Pillow warns above 89 million pixels
-            pixels: np.ndarray = matplotlib.image.imread(path, format="of its content")
+            with Image.open(path, formats=_FORMATS) as opened:
+                upright = ImageOps.exif_transpose(opened)
+                if upright.mode.startswith(("I", "F")):  # 16 bits
+                    return np.clip(np.asarray(upright, np.float32) / 65535, 0, 1)
+                coloured = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+                return _grey(unit(np.asarray(coloured.reduce(-(-max(coloured.size) // SHARPEST)))))
     except Exception as fault:  # Pillow raises many types on damaged files
         raise Error(f"{path}: not a whole picture ({' '.join(str(fault).split())[:200]}); save it again") from fault
-    return pixels if pixels.dtype == np.float32 else unit(pixels)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
     """Converts colour to grey; transparent parts become white behind a dark drawing and black behind a light one."""
-    if pixels.ndim == 2:
-        return pixels
     grey: np.ndarray = pixels[..., :3] @ _LUMA
     if pixels.shape[-1] < 4:
         return grey

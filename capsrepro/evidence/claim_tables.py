@@ -1,7 +1,6 @@
 """Writes the judged claims of one scale as tables: Markdown, CSV and LaTeX."""
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from capsrepro.core import files
-from capsrepro.evidence import lined
+from capsrepro.evidence import latex, lined
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.verdicts import Verdict
 
@@ -70,17 +69,8 @@ def markdown(judged: Sequence[Judged], scale: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def latex(judged: Sequence[Judged], scale: str) -> str:
-    r"""Both tables as LaTeX `tabular`s, for `\input`; they want the package booktabs. Statements break at 6 cm."""
-    tables = [lined.table(display(judged), SHOWN, "latex_booktabs", ALIGNMENT).replace("{lllrrrl}", "{lp{6cm}lrrrl}")]
-    if lines := measured(judged):
-        tables.append(lined.table(lines, MEASURED, "latex_booktabs", MEASURED_ALIGNMENT))
-    signed = [re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", table) for table in tables]
-    return f"% Claims at scale {scale}. Wants \\usepackage{{booktabs}}.\n" + "\n\n".join(signed) + "\n"
-
-
 def write(judged: Sequence[Judged], folder: Path, scale: str) -> None:
-    """Writes claims.md, claims.csv and claims.tex to `folder`/`scale`, each atomically.
+    """Writes claims.md, .csv and .tex, and claims-appendix.tex to `folder`/`scale`, each atomically.
 
     Raises:
         OSError: the disk is full or the folder is not writable.
@@ -88,7 +78,8 @@ def write(judged: Sequence[Judged], folder: Path, scale: str) -> None:
     texts = {
         "claims.md": markdown(judged, scale),
         "claims.csv": build(judged).to_csv(index=False, lineterminator="\n"),
-        "claims.tex": latex(judged, scale),
+        "claims.tex": latex.effects(judged, scale),
+        "claims-appendix.tex": latex.all_effects(judged, scale),
     }
     for name, text in texts.items():
         files.write_text(folder / scale / name, text)

@@ -1,7 +1,6 @@
 """Writes the comparison of a scale with the paper as tables like Table 1: Markdown, CSV and LaTeX."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from capsrepro.core import files
-from capsrepro.evidence import comparison, lined, verdicts
+from capsrepro.evidence import comparison, latex, lined, verdicts
 from capsrepro.evidence.results import Metrics, Result
 
 SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
@@ -83,13 +82,6 @@ def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = (), after: 
     return "\n\n".join([*blocks, *after]) + "\n"
 
 
-def latex(table: pd.DataFrame, scale: str) -> str:
-    r"""The table of `comparison.build` as a LaTeX `tabular`, for `\input`; requires the package booktabs."""
-    body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
-    body = re.sub(r"(?<=& )( *)([+-]\d+\.\d+)(?= )", r"\1$\2$", body)
-    return f"% Scale {scale}. Wants \\usepackage{{booktabs}}.\n{body}\n"
-
-
 def runs(results: Sequence[Result]) -> pd.DataFrame:
     """A line for each run and seed: its metrics, data, machine and training time."""
     names = [field.name for field in dataclasses.fields(Metrics) if field.name not in _NOT_COUNTS]
@@ -101,7 +93,7 @@ def runs(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: str, after: Sequence[str] = ()) -> None:
-    """Writes table.md, table.csv, table.tex and runs.csv to `folder`/`scale`, each atomically.
+    """Writes table.md, .csv and .tex, table-appendix.tex and runs.csv to `folder`/`scale`, each atomically.
 
     Args:
         table: of `comparison.build`.
@@ -116,7 +108,8 @@ def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: s
     texts = {
         "table.md": markdown(table, scale, comparison.budgets(results), after),
         "table.csv": table.to_csv(index=False, lineterminator="\n"),
-        "table.tex": latex(table, scale),
+        "table.tex": latex.numbers(table, scale),
+        "table-appendix.tex": latex.all_numbers(table, scale),
         "runs.csv": runs(results).to_csv(index=False, lineterminator="\n"),
     }
     for name, text in texts.items():

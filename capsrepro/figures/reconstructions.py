@@ -18,6 +18,7 @@ _BANDS = 2  # bands in Figure 3
 _RIGHT, _WRONG = 4, 2  # correct and wrong digits in a band of Figure 3
 _DIGITS = 6  # digits in the upper panel of Figure 4
 _PAIRS = 8  # pairs in a row of Figure 5; mistakes and forced reconstructions are half as many, each drawn twice
+_NAME, _LINE = 48, 16  # characters of the name of a picture, and of a line of it
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -130,17 +131,24 @@ def redrawn(model: keras.Model, names: Sequence[str], images: np.ndarray, digits
 
     Args:
         model: a CapsNet with a decoder, for one digit.
-        names: of the pictures; the end of each is written under it.
+        names: of the pictures; each is written under its picture, at most `_NAME` characters of it.
         images: `(N, H, W, 1)` in [0, 1].
         digits: the network's answers, integers `(N,)`.
     """
     drawn = draw(model, images, digits[:, None])[:, 0]  # (N, H, W)
-    above = [name[-14:].replace("$", r"\$") for name in names]  # a bare $ begins a formula
+    above = [_written(name) for name in names]
     below = [f"drawn as {digit}" for digit in digits]
     both = (images[..., 0], above), (drawn, below)
     parts = [slice(start, start + 8) for start in range(0, len(drawn), 8)]
     rows = [Row(shown[part], texts[part]) for part in parts for shown, texts in both]
     return sheet("What the network is given, and what it draws of its answer", "", rows)
+
+
+def _written(name: str) -> str:
+    """A name in lines as wide as a picture; a longer one loses its middle."""
+    shown = name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-_NAME // 2 :]}"
+    lines = [shown[start : start + _LINE] for start in range(0, len(shown), _LINE)]
+    return "\n".join(lines).replace("$", r"\$")  # a bare $ begins a formula
 
 
 def draw(model: keras.Model, images: np.ndarray, asked: np.ndarray) -> np.ndarray:

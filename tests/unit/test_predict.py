@@ -206,7 +206,7 @@ def test_an_idx_file_gives_its_first_images_as_the_reader_of_mnist_does(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "neither a PNG or JPEG picture nor an IDX file"),
+        (b"", "neither a PNG, JPEG, BMP, WebP or GIF picture nor an IDX file"),
         (b"<html>404</html>", "neither a PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "neither a PNG"),
         (b"\x89PNG\r\n\x1a\n", "not a whole picture"),
