@@ -15,8 +15,8 @@ def main(arguments: argparse.Namespace) -> None:
     settings = params.read(arguments.params).settings(arguments.run, arguments.scale)
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
 
-    if arguments.unless_noted and (note := not_run.because_of(where, arguments.data / settings.data)):
-        print(f"{where.name}: not trained: {note}")
+    if arguments.unless_noted and not_run.because_of(where, arguments.data / settings.data):
+        print(f"{where.name}: not trained, {not_run.UNREACHABLE}")
         return
 
     import pandas
