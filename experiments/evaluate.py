@@ -12,8 +12,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     now = params.read(arguments.params).settings(arguments.run, arguments.scale)  # unknown names fail at once
     where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
-    if arguments.unless_noted and (note := not_run.because_of(where, arguments.data / now.data)):
-        print(f"{where.name}: not evaluated: {note}")
+    if arguments.unless_noted and not_run.because_of(where, arguments.data / now.data):
+        print(f"{where.name}: not evaluated, {not_run.UNREACHABLE}")
         return
 
     from capsrepro.core import files

@@ -18,8 +18,8 @@ def main(arguments: argparse.Namespace) -> None:
         [paths.RunPaths(arguments.scale, arguments.run, seed) for seed in dict.fromkeys(group)]
         for group in (seeds, chosen.companions(arguments.scale, seeds))
     )
-    if arguments.unless_noted and (note := not_run.because_of(places[0], arguments.data / settings.data)):
-        print(f"{places[0].name}: not trained: {note}")
+    if arguments.unless_noted and not_run.because_of(places[0], arguments.data / settings.data):
+        print(f"{places[0].name}: not trained, {not_run.UNREACHABLE}")
         return
 
     from capsrepro.data import loading

@@ -93,4 +93,4 @@ def test_json_that_is_nested_too_deeply_is_refused(folder: Path, text: str) -> N
     path = folder / "deep" / "metrics" / "cifar10-ensemble-seed0.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     put(path, text.encode())
-    assert answer("nested reason", lambda: not_run.read(folder, "deep"), path) is REFUSED
+    assert answer("reason", lambda: not_run.read(folder, "deep"), path) is REFUSED

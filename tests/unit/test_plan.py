@@ -106,7 +106,15 @@ def test_the_committed_plan_must_say_what_params_says() -> None:
     for one in plans:
         settings = known.settings(one.run, one.scale)
         assert (one.steps, one.decay_steps, one.stop_pct) == (settings.steps, settings.decay_steps, settings.stop_pct)
-    quick = known.trainings["quick"]
-    assert {(one.run, one.seeds) for one in plans if one.scale == "quick"} == {(row, quick.seeds) for row in quick.rows}
+    quick = {one.run: one.seeds for one in plans if one.scale == "quick"}
+    photographs = {run for run, settings in known.runs.items() if settings.data == "cifar10"}
+    selected = known.trainings["quick"]
+    assert quick.keys() == {*selected.rows, *photographs}
+    assert {quick[row] for row in selected.rows} == {selected.seeds}
+    assert {run: quick[run] for run in photographs} == {
+        "cifar10-ensemble": (0,),
+        **dict.fromkeys(("cifar10-capsnet-r3", "cifar10-capsnet-r1", "cifar10-plain"), (0, 1, 2)),  # for the claims
+    }
     assert next(one.run for one in plans if one.scale == "paper") == "mnist-capsnet-r3-recon"
-    assert not [one for one in plans if one.scale == "full"]  # those were run before there were plans
+    # All other results of `full` are older than the first plan.
+    assert [one.run for one in plans if one.scale == "full"] == ["cifar10-capsnet-r3"]
