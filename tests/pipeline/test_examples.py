@@ -50,7 +50,7 @@ def test_examples_of_the_page_run_and_print_what_they_say(one: Clone) -> None:
     assert re.search(r"^verdict +inconclusive$", printed, re.MULTILINE)
 
 
-def test_tour_runs_without_a_warning(one: Clone) -> None:
+def test_tour_runs_and_prints_what_it_shows(one: Clone) -> None:
     printed = run(one, "\n".join(cells(TOUR)))
     lines = [line for line in printed.splitlines() if not line.startswith("data/mnist: ")]
     assert lines == [

@@ -10,7 +10,7 @@ from tests.support.commands import run_code
 from tests.support.digits import needs_tensorflow
 
 IMPORT = (
-    "from capsrepro.network import devices; devices.share_gpus(); import tensorflow; print(int(tensorflow.ones(1)))"
+    "from capsrepro.network import devices; devices.share_gpus(); import tensorflow; print(int(tensorflow.ones(())))"
 )
 
 
