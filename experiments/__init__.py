@@ -66,9 +66,8 @@ def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help
     parser.add_argument(
         f"--{name}", type=_boolean, nargs="?", const=True, default=default, metavar="true|false", help=help
     )
-    parser.add_argument(
-        f"--no{name}", dest=name, action="store_false", default=argparse.SUPPRESS, help=f"the same as --{name}=false"
-    )
+    same = f"the same as --{name}=false"
+    parser.add_argument(f"--no{name}", dest=name, action="store_false", default=argparse.SUPPRESS, help=same)
 
 
 def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
@@ -76,7 +75,8 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
 
     def number(word: str) -> float:
         if not least <= (value := type(least)(word)) <= most:
-            raise argparse.ArgumentTypeError(f"expected {least} to {most}, received {word}")
+            bound = f"{'at most' if value > most else 'at least'} {min(max(least, value), most)}"
+            raise argparse.ArgumentTypeError(f"expected {bound}, received {word}")
         return value
 
     return number

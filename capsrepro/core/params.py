@@ -20,7 +20,7 @@ from capsrepro.core.validation import CONFIG, Count, Flag, Name, validated
 
 MOST_SEED = 100_000  # a layer's seed is below (MOST_SEED + 1) * MOST_MEMBERS * 1000, and has to be below 2**32
 MOST_MEMBERS = 32
-MOST_BYTES = 1 << 20  # of a parameter file; this project's has 15 kB
+MOST_BYTES = 512 << 10  # of a parameter file; 1,000 runs at three scales take less
 
 Recipe = Literal["paper", "released"]
 RoutingUpdate = Literal["accumulate", "replace"]

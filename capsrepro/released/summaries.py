@@ -1,13 +1,16 @@
 """Writes TensorBoard summaries with the released code's tags."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 from capsrepro.network.models import unflattened
 
 TOWER = "tower_0"  # the released code has a tower for each GPU; here all devices are summed in one
@@ -19,14 +22,21 @@ class Summaries:
     """Writer of one TensorBoard event file."""
 
     def __init__(self, folder: Path) -> None:
-        """Creates the file in `folder`, which is created too if needed."""
+        """Creates the file in `folder`, which is created too if needed.
+
+        Raises:
+            Error: it cannot be written, for instance on a full disk; so do the other methods.
+        """
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self.writer = EventFileWriter(str(folder))
+        self.folder = folder
+        with self._writing():
+            self.writer = EventFileWriter(str(folder))
 
     def close(self) -> None:
         """Writes buffered events and closes the file."""
-        self.writer.close()
+        with self._writing():
+            self.writer.close()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars by tag."""
@@ -63,7 +73,19 @@ class Summaries:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         summary = Summary(value=[Summary.Value(**value) for value in values])
-        self.writer.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+        with self._writing():
+            self.writer.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns TensorFlow's errors of the file system, which TensorBoard writes through, into ours."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as fault:
+            reason = one_line(fault.message.rpartition("; ")[2])  # the part after the path
+            raise Error(f"{self.folder}: summaries not written ({reason}); fix that and run it again") from fault
 
 
 def viewer(model: keras.Model) -> keras.Model:

@@ -138,5 +138,5 @@ def test_several_hundred_runs_are_read(tmp_path: Path) -> None:
 
 def test_a_parameter_file_of_megabytes_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a: 1\n" * 300_000)
-    with pytest.raises(Error, match="expected at most 1048576 bytes, received 1500000"):
+    with pytest.raises(Error, match="expected at most 524288 bytes, received 1500000"):
         params.read(tmp_path / "params.yaml")
