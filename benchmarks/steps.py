@@ -46,7 +46,7 @@ def scan(seeds: int, folder: Path) -> Rates:
 
     run, stream, steps = _run(folder)
     dataset = stream.dataset
-    unused = TrainingCallback(Backups(folder, {}), run, dataset, None)
+    unused = TrainingCallback(Backups(folder / "unused", {}), run, dataset, None)
     streams = [Stream(dataset, BATCH, seed) for seed in range(seeds)]
     lanes = [scanning.Lane(loop.compiled(run, dataset, one.seed), one, run, unused, 0) for one in streams]
     program = scanning.Program(lanes)

@@ -156,8 +156,8 @@ def test_no_backend_is_imported_outside_of_functions(path):
 
 
 @each([path for path in LIBRARY if room_of(path.relative_to(ROOT)) in ("network", "training")])
-def test_network_and_training_ask_a_backend_for_nothing_but_its_devices_and_determinism(path):
-    inside = path.name in ("devices.py", "loop.py")
+def test_network_and_training_ask_a_backend_for_devices_determinism_a_pipeline_or_a_scan_and_nothing_else(path):
+    inside = path.name in ("devices.py", "feeding.py", "loop.py", "scanning.py")
     assert not roots(imports(path, inside_functions=not inside)) & {"tensorflow", "torch", "jax"}
 
 
