@@ -1,6 +1,7 @@
 """experiments.campaign: in which order a plan is run, what it skips, and that an interruption loses nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +55,8 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "results" / "plan.csv").write_text(f"{HEADER}\n{PLAN}")
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "experiments").mkdir()
-    for name in ("__init__", "campaign"):
-        (tmp_path / "experiments" / f"{name}.py").write_text((ROOT / "experiments" / f"{name}.py").read_text())
+    shutil.copy(ROOT / "experiments" / "__init__.py", tmp_path / "experiments")
+    shutil.copytree(ROOT / "experiments" / "campaign", tmp_path / "experiments" / "campaign")
     for name in ("train", "evaluate"):
         (tmp_path / "experiments" / f"{name}.py").write_text(STAGE)
     return tmp_path
