@@ -127,10 +127,10 @@ def trained(run: str, seed: int, scales: Sequence[str] = BEST_FIRST) -> tuple[st
         Error: no scale has weights of the run.
     """
     tried = [RunPaths(scale, run, seed) for scale in scales]
-    for where in tried:
-        for path in (where.published, where.weights, found(where.published)):
-            if path.is_file():
-                return where.scale, path
+    here = [(where.scale, path) for where in tried for path in (where.published, where.weights)]
+    for scale, path in (*here, *((where.scale, found(where.published)) for where in tried)):
+        if path.is_file():
+            return scale, path
     last = tried[-1]
     command = f"python -m experiments.train {run} --scale {last.scale} --seed {seed}"
     raise Error(

@@ -83,13 +83,16 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = request.getfixturevalue(name).trained
     with monkeypatch.context() as patch:
         stop_at(5, patch)
         with pytest.raises(Exception, match="Killed"):
             train(run, few, tmp_path / "state")
+    assert "resumed" not in capsys.readouterr().out
     again = train(run, few, tmp_path / "state")
+    assert f"resumed at step {2 if AHEAD else 4} of 7\n" in capsys.readouterr().out
     assert (whole.resumed_at, again.resumed_at) == (0, 2 if AHEAD else 4)
     assert weights_sha256(again.model) == weights_sha256(whole.model)
     assert again.history == whole.history
