@@ -8,6 +8,8 @@ from pathlib import Path
 from experiments import FETCHED, run_arguments, run_cli
 from experiments.fetch import fetch_for
 
+HELD_OUT = ("mnist", "cifar10")  # with `validate` their test split is 10,000 training images; it is watched
+
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains and writes three files, the weights last; only then the backups are removed."""
@@ -23,6 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.network import devices, models
     from capsrepro.network.weights import Origin, save_weights
     from capsrepro.training import loop, provenance
+    from capsrepro.training.callback import VALIDATION
     from capsrepro.training.tried import listed_if_unfinished
 
     devices.share_gpus()
@@ -30,6 +33,9 @@ def main(arguments: argparse.Namespace) -> None:
         fetch_for(where, [settings.data], arguments.data)
     dataset = loading.load(settings, "train", arguments.data, arguments.scale)
     stop = loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None
+    watch = {}
+    if settings.validate and settings.data in HELD_OUT:
+        watch[VALIDATION] = loading.load(settings, "test", arguments.data, arguments.scale)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / where.name
     with listed_if_unfinished(where, settings):
         trained = [
@@ -39,6 +45,7 @@ def main(arguments: argparse.Namespace) -> None:
                 arguments.seed * settings.members + member,  # unique over all seeds and members
                 state=state / str(member),
                 stop=stop,
+                watch=watch,
                 logs=where.logs / str(member),
                 verbose=1 if sys.stdout.isatty() else 2,
             )

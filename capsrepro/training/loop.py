@@ -1,6 +1,7 @@
 """The training loop; an interrupted training resumes from its latest backup."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def train(
         state: folder for the backups; backups of other settings, data or code in it are kept.
         stop: the split whose accuracy ends the training early, if the run has a `stop_pct`.
         watch: splits whose accuracy in percent is a column of the history, by the name of the column.
-        logs: folder for TensorBoard; None: no logs.
+        logs: folder for TensorBoard, which has a folder for each fingerprint; None: no logs.
         sources: the source files that determine the weights; None: this module and that of `dataset`, with their
             imports.
         verbose: as for Keras's `fit`.
@@ -74,7 +75,8 @@ def train(
         first = progress.restore(model)
         if not progress.stopped:
             stream = Stream(dataset, run.batch_size, seed)
-            fit(model, stream, run, first, callbacks=[progress, *_tensorboard(logs)], verbose=verbose)
+            boards = _tensorboard(logs, progress.backups.fingerprint, first)
+            fit(model, stream, run, first, callbacks=[progress, *boards], verbose=verbose)
         if run.average is not None:
             model.optimizer.finish(model.trainable_variables)
         reached = run.stop_pct is None or progress.stopped
@@ -245,10 +247,14 @@ def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int
         yield max(first, whole), steps, steps - max(first, whole)
 
 
-def _tensorboard(logs: Path | None) -> list[keras.callbacks.Callback]:
+def _tensorboard(logs: Path | None, experiment: str, first: int) -> list[keras.callbacks.Callback]:
+    """Other settings, data or code have a folder of their own; a training that resumes goes on in its folder."""
     if logs is None:
         return []
     if keras.backend.backend() != "tensorflow":
         print(f"no TensorBoard logs: they need the TensorFlow backend, this is {keras.backend.backend()}")
         return []
-    return [keras.callbacks.TensorBoard(logs, write_graph=False)]
+    folder = logs / experiment[:12]
+    if first == 0:  # the same training once more: its curves would be drawn over the earlier ones
+        shutil.rmtree(folder, ignore_errors=True)
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]
