@@ -7,6 +7,8 @@ from pathlib import Path
 
 from . import SEED, run_arguments, run_cli
 
+HELD_OUT = ("mnist", "cifar10")  # with `validate` their test split is 10,000 training images; it is watched
+
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains, and writes three files for each seed, the weights last; only then the backups are removed."""
@@ -24,10 +26,14 @@ def main(arguments: argparse.Namespace) -> None:
 
     from capsrepro.data import loading
     from capsrepro.network import devices
+    from capsrepro.training.callback import VALIDATION
     from capsrepro.training.seeds import train_and_save
 
     devices.share_gpus()
     devices.use_threads(settings.threads)
+    watch = {}
+    if settings.validate and settings.data in HELD_OUT:
+        watch[VALIDATION] = loading.load(settings, "test", arguments.data, arguments.scale)
     train_and_save(
         settings,
         loading.load(settings, "train", arguments.data, arguments.scale),
@@ -35,6 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
         state=Path(os.environ.get("CAPSREPRO_STATE", "state")),
         together=together,
         stop=loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None,
+        watch=watch,
         verbose=1 if sys.stdout.isatty() else 2,
     )
 

@@ -19,6 +19,7 @@ from capsrepro.training.backups import Backups
 # Keras prefixes the name of the output if a model has several.
 NAMES = {"scores_loss": "classification_loss", "scores_right": "right", "scores_almost": "almost"}
 STOP = "stop_accuracy_pct"  # the column of the accuracy that ends a training
+VALIDATION = "validation_accuracy_pct"  # the column that TensorBoard shows beside the training accuracy
 PATIENCE, LEARNING = 3, 30_000  # a training is ended after this many intervals and images at chance level
 PROBE = 32  # training images on which the changes of the routing logits are measured
 STOP_BATCH = 500  # batch size for the split that ends a training
@@ -121,6 +122,8 @@ class TrainingCallback(keras.callbacks.Callback):
         if self.run.stop_pct is not None and self.stop is not None:
             line[STOP] = self._accuracy_pct(self.stop)
         line |= {name: self._accuracy_pct(split) for name, split in self.watch.items()}
+        if VALIDATION in line and logs is not None:  # Keras gives the same logs to the callbacks that come after
+            logs["val_scores_right" if "scores_right" in logs else "val_right"] = line[VALIDATION] / 100
         self.history.append(line)
         self._save(step)
         check_above_chance(self.history, self.run, self.dataset.classes, self.dataset.digits)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def train(
         state: folder for the backups; backups of other settings, data or code in it are kept.
         stop: the split whose accuracy ends the training early, if the run has a `stop_pct`.
         watch: splits whose accuracy in percent is a column of the history, by the name of the column.
-        logs: folder for TensorBoard; None: no logs.
+        logs: folder for TensorBoard, which has a folder for each fingerprint; None: no logs.
         sources: the source files that determine the weights; None: this module and that of `dataset`, with their
             imports.
         verbose: as for Keras's `fit`.
@@ -151,7 +152,8 @@ def _fit(lane: Lane, logs: Path | None) -> None:
     """Trains with Keras's `fit`."""
     try:
         if not lane.progress.stopped:
-            callbacks = [lane.progress, *_tensorboard(logs)]
+            boards = _tensorboard(logs, lane.progress.backups.fingerprint, lane.step)
+            callbacks = [lane.progress, *boards]
             fit(lane.model, lane.stream, lane.run, lane.step, callbacks=callbacks, verbose=lane.verbose)
     except Error as fault:
         lane.fault = fault
@@ -275,10 +277,14 @@ def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int
         yield max(first, whole), steps, steps - max(first, whole)
 
 
-def _tensorboard(logs: Path | None) -> list[keras.callbacks.Callback]:
+def _tensorboard(logs: Path | None, experiment: str, first: int) -> list[keras.callbacks.Callback]:
+    """Other settings, data or code have a folder of their own; a training that resumes goes on in its folder."""
     if logs is None:
         return []
     if keras.backend.backend() != "tensorflow":
         print(f"no TensorBoard logs: they need the TensorFlow backend, this is {keras.backend.backend()}")
         return []
-    return [keras.callbacks.TensorBoard(logs, write_graph=False)]
+    folder = logs / experiment[:12]
+    if first == 0:  # the same training once more: its curves would be drawn over the earlier ones
+        shutil.rmtree(folder, ignore_errors=True)
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas
@@ -26,6 +26,7 @@ def train_and_save(
     state: Path,
     together: Sequence[RunPaths] = (),
     stop: Dataset | None = None,
+    watch: Mapping[str, Dataset] | None = None,
     verbose: int = 1,
 ) -> None:
     """Trains a run with each seed of `places`, writes its three files and prints a line.
@@ -38,6 +39,7 @@ def train_and_save(
         together: further seeds to train in the same program with JAX, see `loop.train_together`. Their files are not
             written, but their backups are kept, so that a later call for them has nothing left to train.
         stop: the split whose accuracy ends a training early, if the run has a `stop_pct`.
+        watch: splits whose accuracy is a column of the history, see `loop.train`.
         verbose: as for Keras's `fit`.
 
     Raises:
@@ -57,6 +59,7 @@ def train_and_save(
                 wanted=[where.seed * run.members + member for where in places],
                 logs={where.seed * run.members + member: where.logs / str(member) for where in places},
                 stop=stop,
+                watch=watch,
                 verbose=verbose,
             )
             for member in range(run.members)
