@@ -176,7 +176,9 @@ def confusion(given: Answers, trained: str, names: Sequence[str] = ()) -> Figure
     axes.tick_params(length=0)
     if names:
         axes.set_xticks(range(classes), names, size=7)
-        axes.set_yticks(range(classes), names, size=7)
+        axes.set_yticks(range(classes), names, size=6.5)
+        axes.tick_params(pad=1)
+        axes.set_ylabel("")  # the names take its place
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
