@@ -27,7 +27,7 @@ State = tuple[list[Any], ...]  # the arrays of the variables of `_variables`, fo
 Logs = dict[str, np.ndarray]  # means since the start of the interval, for each step and, if several, each seed
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Lane:
     """One of the trainings that run together.
 
@@ -162,7 +162,7 @@ class Program:
         for number, lane in enumerate(self.lanes):
             for group, arrays in zip(_variables(lane.model), state, strict=True):
                 for variable, array in zip(group, arrays, strict=True):
-                    if any(lane is one for one in running):
+                    if lane in running:
                         variable.assign(array if len(self.lanes) == 1 else array[number])
 
 
@@ -203,7 +203,7 @@ def train(lanes: Sequence[Lane], received: Sequence[int]) -> None:
                 program.assign(state, running)
                 stopping.extend(received)
             for number, lane in enumerate(lanes):
-                if not lane.ended or lane in running:
+                if lane in running:
                     lane.look({name: values[:, number] if len(lanes) > 1 else values for name, values in seen.items()})
 
     for lane in lanes:
