@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 SCRIPTS = (__package__ or "").rpartition(".")[0]  # `experiments`, or `capsrepro.commands` where it is installed
+STDERR = 2  # the file descriptor: what scripts print does not mix with the account of the campaign
 
 
 class Processes:
@@ -21,7 +22,7 @@ class Processes:
             if self._is_over:
                 return None
             # Its own group: Ctrl-C would reach it twice, and a training that gets a second signal ends without saving.
-            process = subprocess.Popen(command, stdout=sys.stderr, process_group=0)
+            process = subprocess.Popen(command, stdout=STDERR, process_group=0)
             self._running.add(process)
             return process
 
