@@ -38,7 +38,9 @@ def without_code(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as forges and MkDocs make them from plain words."""
+    """Of its headings, as forges and MkDocs make them from plain words; a web page names its own."""
+    if page.suffix == ".html":
+        return set(re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8")))
     headings = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
