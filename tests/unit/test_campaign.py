@@ -99,6 +99,7 @@ def know(run: str, seconds: float, **changed: object) -> None:
 def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The project as the current folder, on a GPU."""
     monkeypatch.chdir(project)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(pace, "environment", lambda: {"device": "a GPU", "backend": "jax"})
     return project
 
