@@ -10,7 +10,7 @@ import signal
 from concurrent import futures
 from pathlib import Path
 
-from capsrepro.core import params
+from capsrepro.core import params, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.paths import RunPaths
 from capsrepro.evidence import plan
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Runs what the plan lacks; a training that fails does not stop the others."""
     if arguments.together and os.environ.get("KERAS_BACKEND") != "jax":
         raise Error("--together: only JAX trains several seeds in one program; set KERAS_BACKEND=jax")
-    known, plans = params.read(arguments.params), plan.read(arguments.plan)
+    known, plans = params.read(arguments.params), plan.read(paths.found(arguments.plan))
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"))
     data = {name: run.data for name, run in known.runs.items()}
     planned = plan.trainings(plans, arguments.scale, data, arguments.runs)
