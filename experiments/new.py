@@ -17,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
             raise Error(f"{words}: expected KEY=VALUE, such as routing=2")
         changed[key] = value
     scales = new_run.add(arguments.params, arguments.name, arguments.like, changed)
-    where = f"runs, to what is trained at {new_run.SELECTED}, and to the scales {', '.join(scales)}"
+    where = f"runs, the rows of {new_run.SELECTED} and the scales {', '.join(scales)}"
     print(f"{arguments.params}: {arguments.name} added to {where}")
 
 
