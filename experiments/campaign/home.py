@@ -51,4 +51,4 @@ def take(folder: Path, state: Path) -> None:
         packed.verify(folder, name, listed[name])
     for name, path in wanted.items():
         packed.unpack(folder, name, listed[name], path)
-    print(f"{folder}: {len(wanted)} files put in place, {len(listed) - len(wanted)} not, since there are later ones")
+    print(f"{folder}: {len(wanted)} of {len(listed)} files put in place; results and later backups here are kept")

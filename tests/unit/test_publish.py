@@ -51,6 +51,7 @@ def arguments(**others: object) -> argparse.Namespace:
         "scale": "quick",
         "seed": 0,
         "seeds": None,
+        "unless_noted": False,
         "params": Path("params.yaml"),
         "data": Path("data"),
     }
@@ -114,10 +115,10 @@ def test_a_training_that_cannot_write_its_weights_leaves_no_older_ones_that_pass
 
     (project / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "scale_settings": {"quick": {RUN: FEWER}}}))
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "save_weights", full)
+        patch.setattr(seeds, "save_weights", full)
         with pytest.raises(OSError, match="No space left"):
             train.main(arguments())
-    assert files.read_json(WHERE.provenance)["steps_done"] == 20
+    assert files.read_json(WHERE.training)["steps_done"] == 20
     with pytest.raises(Error, match="weights of sha256 .* train again"):
         evaluate.main(arguments())
     train.main(arguments())
