@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from capsrepro.core.text import whole_line
 from capsrepro.evidence import claims
 from capsrepro.evidence.claim_results import Judged
 
@@ -153,7 +154,7 @@ def _span(low: float | None, high: float | None, sign: str = "") -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    return "".join(_SPECIAL.get(character, character) for character in whole_line(text))
 
 
 def _raggedright(width: str) -> str:

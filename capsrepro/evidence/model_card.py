@@ -124,11 +124,18 @@ def _card(known: Params, folder: Path, result: Result, seeds: Sequence[Result], 
             seconds=result.train_seconds,
             epoch=EPOCH,
             epochs=result.steps * result.settings["batch_size"] / EPOCH,
-            versions=", ".join(f"{name} {version}" for name, version in result.versions.items()),
+            versions=_versions(result),
         )
     except (LookupError, TypeError, AttributeError, jinja2.UndefinedError) as fault:
         raise Error(f"{beside} or {where.publication}: lacks what the card says ({fault}); train again") from fault
     return "\n\n".join(map(_wrapped, card.strip().split("\n\n"))) + "\n"
+
+
+def _versions(result: Result) -> str:
+    """The versions of the training's libraries; LookupError if its provenance lacks them."""
+    if not result.versions:
+        raise LookupError("versions")
+    return ", ".join(f"{name} {version}" for name, version in result.versions.items())
 
 
 def _variables(result: Result) -> str:

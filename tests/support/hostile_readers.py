@@ -39,9 +39,8 @@ MEMORY = 3 << 30  # bytes of address space, most of them of libraries
 SECONDS = 900  # of the processor, for all files together
 
 KNOWN = """
-scales: [quick]
-rows: [caps]
-seeds: [0]
+trainings:
+  quick: {rows: [caps], seeds: [0]}
 runs:
   caps: {data: mnist, model: capsnet, routing: 3, reconstruction: true}
 scale_settings:

@@ -81,7 +81,10 @@ def test_new_command_takes_settings_before_and_after_its_options(path: Path) -> 
     words = ("my-row", "dropout=0.5", "--like", "mnist-baseline", "batch_size=64")
     answer = run_module("experiments", "new", *words, cwd=path.parent)
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout == "params.yaml: my-row added to runs, the rows of quick and the scales quick, medium, full, paper\n"
+    assert (
+        answer.stdout
+        == "params.yaml: my-row added to runs, the rows of quick and the scales quick, medium, full, paper\n"
+    )
     assert params.read(path).settings("my-row", "quick").batch_size == 64
 
 

@@ -19,8 +19,9 @@ from capsrepro.core.errors import Error
 from capsrepro.data import loading
 from capsrepro.data.mnist import Mnist
 from capsrepro.evidence import model_card
-from capsrepro.network import evaluation, models, weights
+from capsrepro.network import evaluation, models
 from capsrepro.network.weights import load_weights, weights_sha256
+from capsrepro.training import seeds
 from experiments import evaluate, publish, train
 from tests.support import ROOT
 from tests.support.commands import run_module

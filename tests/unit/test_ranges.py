@@ -48,9 +48,8 @@ def test_a_setting_out_of_its_range_is_refused_by_name(name: str, value: Any) ->
 
 
 TEXT = """
-scales: [quick]
-rows: [base]
-seeds: [0]
+trainings:
+  quick: {rows: [base], seeds: [0]}
 runs:
   base: {data: multimnist, model: multimnist_baseline, shift: 4}
 scale_settings:

@@ -50,9 +50,7 @@ def made(tmp_path):
     for name in ("paper.csv", "claims.csv"):
         (folder / name).write_bytes((ROOT / "results" / name).read_bytes())
     scales = {scale: {run: {"steps": 3000} for run in RUNS} for scale in ("quick", "full", "paper")}
-    (tmp_path / "params.yaml").write_text(
-        json.dumps({"trainings": {}, "runs": RUNS, "scale_settings": scales})
-    )
+    (tmp_path / "params.yaml").write_text(json.dumps({"trainings": {}, "runs": RUNS, "scale_settings": scales}))
     known = params.read(tmp_path / "params.yaml")
     history = "member,step,loss,right\n" + "".join(f"0,{step},{1 / step},{1 - 1 / step}\n" for step in (10, 100, 1000))
     for seed, (wrong, plain) in enumerate(((30, 40), (32, 43), (28, 40))):
