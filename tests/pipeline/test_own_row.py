@@ -15,7 +15,7 @@ def test_own_row_is_trained_alone_compared_and_taken_back(clone: Callable[[], Cl
     before = (one.folder / "params.yaml").read_text()
     one.python("experiments", "new", "my-row", "--like", LIKE, "routing=1")
     stages = [f"evaluate@quick-my-row-{seed}" for seed in (0, 1)]
-    trained = set(ran(one.python("dvc", "exp", "run", "--set-param", "seeds=[0,1]", *stages)))
+    trained = set(ran(one.python("dvc", "exp", "run", "--set-param", "trainings.quick.seeds=[0,1]", *stages)))
     data = {"fetch", *(f"build@quick-{name}" for name in BUILT)}
     assert trained - data == {*stages, *(stage.replace("evaluate", "train") for stage in stages)}
     assert "| not run" in one.python("experiments.table")

@@ -83,9 +83,8 @@ def train(folder: Path, row: str, moment: Moment | None) -> None:
     tell_where_it_goes_on(patch)
     if moment is not None:
         kill_at(moment, patch)
-    train.main(
-        argparse.Namespace(run=row, scale="quick", seed=0, seeds=None, params=Path("params.yaml"), data=Path("data"))
-    )
+    words = {"run": row, "scale": "quick", "seed": 0, "seeds": None, "unless_noted": False}
+    train.main(argparse.Namespace(**words, params=Path("params.yaml"), data=Path("data")))
 
 
 def tell_where_it_goes_on(patch: pytest.MonkeyPatch) -> None:

@@ -35,9 +35,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 EACH = 200  # damaged files for each reader
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 KNOWN = {
-    "scales": ["quick"],
-    "rows": ["caps"],
-    "seeds": [0],
+    "trainings": {"quick": {"rows": ["caps"], "seeds": [0]}},
     "runs": {"caps": {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True}},
     "scale_settings": {"quick": {"caps": {"steps": 5, "primary_types": 8, "conv_channels": [16]}}},
 }

@@ -215,14 +215,14 @@ def project(tmp_path: Path, few: Mnist, monkeypatch: pytest.MonkeyPatch) -> Path
     settings = {name: getattr(CAPSNET, name) for name in ("steps", "checkpoint_steps", "decay_steps")}
     settings |= {"conv_channels": [4], "primary_types": 1, "dense_units": [8, 8]}
     run = {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True, "batch_size": 8}
-    content = {"scales": ["quick"], "rows": ["capsnet"], "seeds": [0, 1], "together": True}
+    content = {"trainings": {"quick": {"rows": ["capsnet"], "seeds": [0, 1]}}, "together": True}
     content |= {"runs": {"capsnet": run}, "scale_settings": {"quick": {"capsnet": settings}}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     return tmp_path
 
 
 def call(**options: Any) -> None:
-    words = {"run": "capsnet", "scale": "quick", "seed": 0, "seeds": None, "data": Path("data")}
+    words = {"run": "capsnet", "scale": "quick", "seed": 0, "seeds": None, "unless_noted": False, "data": Path("data")}
     script.main(argparse.Namespace(**{**words, "params": Path("params.yaml"), **options}))
 
 
@@ -230,7 +230,7 @@ def check_files(seed: int, *, shared: bool) -> None:
     where = RunPaths("quick", "capsnet", seed)
     assert where.weights.is_file()
     assert pandas.read_csv(where.history)["step"].tolist() == [2, 4, 6, 7]
-    content = json.loads(where.provenance.read_text())
+    content = json.loads(where.training.read_text())
     assert content["seed"] == seed
     assert content.get("together") == ([0, 1] if shared and WITH_JAX else None)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from capsrepro.core import params
+from capsrepro.core import files, params
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
@@ -41,6 +41,7 @@ def trained(path: RunPaths, settings: RunConfig, dataset: Dataset) -> None:
     """Writes untrained weights with the settings as if those had been their training's."""
     model = models.build(settings, dataset.image_shape, digits=dataset.digits)
     save_weights(model, path.weights, origin=Origin(path.run, path.scale, path.seed, 6, settings))
+    files.write_json(path.training, {"settings": settings.as_json(), "steps_done": 6})
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         where(f"{data}-capsnet-r3-recon").run: entry | {"data": data} for data in ("mnist", "multimnist", "affnist")
     }
     small = {"conv_channels": [5], "primary_types": 1, "dense_units": [8, 8]}
-    content = {"scales": ["quick"], "rows": [*runs], "seeds": [0], "runs": runs}
+    content = {"trainings": {}, "runs": runs}
     content["scale_settings"] = {"quick": dict.fromkeys(runs, small)}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
@@ -68,7 +69,7 @@ def evaluated(path: RunPaths, splits: dict[str, Dataset], monkeypatch: pytest.Mo
         return splits[split]
 
     monkeypatch.setattr(loading, "load", load)
-    words: dict[str, Any] = {"run": path.run, "scale": path.scale, "seed": path.seed}
+    words: dict[str, Any] = {"run": path.run, "scale": path.scale, "seed": path.seed, "unless_noted": False}
     evaluate.main(argparse.Namespace(**words, params=Path("params.yaml"), data=Path("data")))
     return asked
 
