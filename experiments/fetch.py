@@ -39,6 +39,9 @@ def fetch_for(where: paths.RunPaths, names: Sequence[str], data: Path) -> None:
     except Unreachable:  # other errors, such as a full disk or a lock, are no reason not to run it
         not_run.write(where, not_run.UNREACHABLE)
         raise
+    except Error:
+        not_run.clear(where)  # what was said of an earlier fetch is not the reason
+        raise
     not_run.clear(where)
 
 
