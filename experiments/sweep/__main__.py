@@ -1,20 +1,17 @@
 """Runs the trainings that `dvc repro` would run in parallel, on a Ray cluster or on a local Ray.
 
-Each training is a Ray task with its own GPU and its own clone of HEAD. Its results return through DVC's run-cache:
-either in this machine's cache, which all nodes must share, or through a DVC remote (`--remote`).
+Each training is a Ray task with its own GPU and its own clone of HEAD. It reads the data from this machine's DVC cache,
+which all nodes must share, or from a DVC remote (`--remote`). Ray returns its results. (DVC's run-cache would not: a
+remote does not hold the outputs of a run-cache that git tracks, such as the history.)
 """
 
 import argparse
 import os
 import re
-import tempfile
-from pathlib import Path
 
 from capsrepro.core.errors import Error
 from .. import at_least, run_cli
-from . import clone
-
-PASSED = ("CAPSREPRO_", "JAX_", "KERAS_", "OMP_", "TF_", "XLA_")  # prefixes of variables passed to each task
+from . import clone, transfer
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -24,7 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
         import ray
     except ImportError as fault:
         raise Error("ray is not installed; run `pip install capsrepro[sweep]`") from fault
-    origin = packed(arguments.remote)
+    origin = transfer.packed(arguments.remote)
     scale = f"{re.escape(arguments.scale)}-" if arguments.scale else ""
     dry = clone.dvc("repro", "--dry", *(arguments.stages or clone.TRAINED))
     stages = re.findall(rf"^Running stage '(train[^@']*@{scale}[^']*)'", dry, re.MULTILINE)
@@ -39,35 +36,17 @@ def main(arguments: argparse.Namespace) -> None:
             [done], _ = ray.wait(list(waiting))
             stage = waiting.pop(done)
             try:
-                if not (wrong := ray.get(done)):
-                    clone.take_over(stage, arguments.remote)
-            except ray.exceptions.RayError as lost:
-                wrong = " ".join(str(lost).split())
+                outcome = ray.get(done)
+                wrong = outcome if isinstance(outcome, str) else ""
+                if not wrong:
+                    transfer.take_over(stage, *outcome)
+            except (ray.exceptions.RayError, Error) as fault:
+                wrong = " ".join(str(fault).split())
             print(f"{stage}: {wrong or 'trained'}; {len(waiting)} to go", flush=True)
             faults += [f"{stage}: {wrong}"] if wrong else []
     if faults:
         raise Error(f"{len(faults)} of {len(stages)} trainings failed; the first: {faults[0]}")
     print(f"{len(stages)} trained; now `dvc repro` evaluates them")
-
-
-def packed(remote: str) -> clone.Origin:
-    """Packs everything that clones need, after running the stages that all trainings depend on.
-
-    Raises:
-        Error: a change is not committed, so that a clone would lack it.
-    """
-    if changed := clone.call("git", "status", "--porcelain", "--", ".", ":!results", ":!dvc.lock").splitlines():
-        raise Error(f"{changed[0][3:]}: differs from HEAD, which is what is trained; commit the change or undo it")
-    clone.dvc("repro", *clone.READ)
-    environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED)}
-    if remote:
-        clone.dvc("push", "--remote", remote, *clone.READ)
-    else:  # backups outlive the clones, so that trainings resume
-        environment["CAPSREPRO_STATE"] = str(Path(os.environ.get("CAPSREPRO_STATE", "state")).absolute())
-    with tempfile.TemporaryDirectory() as folder:
-        clone.call("git", "bundle", "create", "--quiet", f"{folder}/bundle", "HEAD")
-        bundle = Path(folder, "bundle").read_bytes()
-    return clone.Origin(bundle, Path("dvc.lock").read_bytes(), environment, clone.dvc("cache", "dir").strip(), remote)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,17 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from capsrepro.core.errors import Error
 
-READ, TRAINED = ("fetch", "build"), ("train", "train-medium", "train-full", "train-paper")  # stages
+READ = ("fetch", "build")  # the stages whose outputs trainings read
+TRAINED = ("train", "train-medium", "train-full", "train-paper")  # a stage for each scale
+LOCK = "dvc.lock"
 MOST_OUTPUT = 1000  # characters of a failed command's output in an error
+Outcome = tuple[dict[str, Any], dict[str, bytes]]  # a stage's entry in dvc.lock, and its outputs by path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Origin:
     remote: str = ""  # name of the DVC remote, for nodes that do not
 
 
-def trained(stage: str, origin: Origin) -> str:
-    """Runs a stage, with its results in DVC's run-cache; returns an error message, or an empty text on success."""
+def trained(stage: str, origin: Origin) -> Outcome | str:
+    """Runs a stage and returns its outcome, or an error message."""
     # Ray sets OMP_NUM_THREADS, which changes the arithmetic; only the user should set it.
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     environment = inherited | dict(origin.environment)
@@ -35,25 +41,17 @@ def trained(stage: str, origin: Origin) -> str:
         Path(folder, "bundle").write_bytes(origin.bundle)
         try:
             call("git", "clone", "--quiet", f"{folder}/bundle", str(clone), cwd=Path(folder))
-            (clone / "dvc.lock").write_bytes(origin.lock)
+            (clone / LOCK).write_bytes(origin.lock)
             if origin.remote:
                 dvc("pull", "--remote", origin.remote, *READ, cwd=clone, environment=environment)
             else:
                 dvc("cache", "dir", "--local", origin.cache, cwd=clone)
                 dvc("checkout", *READ, cwd=clone, environment=environment)
             dvc("repro", "--single-item", stage, cwd=clone, environment=environment)
-            if origin.remote:
-                dvc("push", "--remote", origin.remote, "--run-cache", stage, cwd=clone, environment=environment)
+            entry = yaml.safe_load((clone / LOCK).read_text(encoding="utf-8"))["stages"][stage]
+            return entry, {output["path"]: (clone / output["path"]).read_bytes() for output in entry["outs"]}
         except Error as fault:
             return str(fault)
-    return ""
-
-
-def take_over(stage: str, remote: str) -> None:
-    """Restores the results of a stage from DVC's run-cache to their place in the workspace, without training."""
-    if remote:
-        dvc("fetch", "--remote", remote, "--run-cache", stage)
-    dvc("repro", "--single-item", stage)
 
 
 def dvc(*words: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:

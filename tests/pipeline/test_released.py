@@ -336,7 +336,10 @@ def test_an_archive_that_will_not_do_must_be_refused_and_leave_no_result(
     _, contents = trained(MNIST_RUN, tmp_path / "made")
     archive, message = {
         "link": (tarred(contents, "evil"), "mnist_checkpoints.tar.gz: evil is a link or a device"),
-        "page": (b"<html>please log in</html>", "mnist_checkpoints.tar.gz: not a whole tar archive (Not a gzipped file"),
+        "page": (
+            b"<html>please log in</html>",
+            "mnist_checkpoints.tar.gz: not a whole tar archive (Not a gzipped file",
+        ),
         "damaged": (tarred(contents)[:-9], "mnist_checkpoints.tar.gz: not a whole tar archive ("),
         "other network": (tarred(contents), "model.ckpt-1: not a checkpoint of this"),
     }[kind]
