@@ -105,7 +105,7 @@ def kill_at(moment: Moment, patch: pytest.MonkeyPatch) -> None:
     """Has this process killed at a moment."""
 
     from capsrepro.data.batches import Stream
-    from capsrepro.network import weights
+    from capsrepro.training import seeds
     from capsrepro.training.backups import Backups
     from capsrepro.training.callback import TrainingCallback, steps_done
 
@@ -152,7 +152,7 @@ def kill_at(moment: Moment, patch: pytest.MonkeyPatch) -> None:
         case "drawing":
             before(patch, Stream, "batch", lambda _, step: from_step(step))
         case "weights":
-            before(patch, weights, "save_weights", lambda *_: watch(STEPS))
+            before(patch, seeds, "save_weights", lambda *_: watch(STEPS))
         case "clear":
             before(patch, Backups, "clear", lambda _: kill())
         case _:
