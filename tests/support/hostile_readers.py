@@ -126,8 +126,8 @@ READERS = {
     "provenance, to table and report": Reader(
         "quick/provenance/caps-seed0.json", json.dumps(PROVENANCE).encode(), everything
     ),
-    "not_run.json": Reader(
-        "quick/not_run.json", b'{"caps": "unreachable"}', lambda folder: not_run.write(folder, "quick", "b", "no")
+    "reason in place of metrics": Reader(
+        "quick/metrics/far-seed0.json", b'{"run": "far", "not_run": "no"}', lambda folder: not_run.read(folder, "quick")
     ),
     "recorded hashes": Reader("lock.json", json.dumps({"some": {"some.bin": "ab" * 32}}).encode(), hashes),
     "history": Reader("quick/history/caps-seed0.csv", HISTORY, last_line),

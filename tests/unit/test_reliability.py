@@ -18,7 +18,7 @@ import pytest
 import tabulate
 import yaml
 
-from capsrepro.core import files, not_run, params
+from capsrepro.core import files, params
 from capsrepro.core.errors import Error
 from capsrepro.data import picture_files
 from capsrepro.evidence import comparison, tables
@@ -117,7 +117,6 @@ def unpack(folder: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "metrics": lambda folder: files.write_json(folder / "metrics.json", {"wrong": 2}),
-    "not_run.json": lambda folder: not_run.write(folder / "results", "quick", "caps", "source unreachable"),
     "recorded hashes": record,
     "tables of a scale": shown_again(),
     "unpacked archive": unpack,
@@ -169,14 +168,16 @@ def test_a_write_that_fails_names_the_file_and_leaves_nothing_half_written(
 
 def test_many_processes_that_change_one_file_lose_nothing(tmp_path: Path, rows: list[Row]) -> None:
     code = (
-        "import sys; from pathlib import Path; from capsrepro.core import not_run\n"
-        "for n in range(20): not_run.write(Path(sys.argv[1]), 'quick', f'{sys.argv[2]}-{n}', 'no')"
+        "import sys; from pathlib import Path; from capsrepro.core import files\n"
+        "path = Path(sys.argv[1], 'entries.json')\n"
+        "for n in range(20): files.change_json(path, lambda before: before | {f'{sys.argv[2]}-{n}': 'no'})"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(tmp_path)]
     processes = [subprocess.Popen([*command, str(number)], env=environment) for number in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
-    assert not_run.read(tmp_path, "quick").keys() == {f"{number}-{n}" for number in range(4) for n in range(20)}
+    entries = files.read_json(tmp_path / "entries.json")
+    assert entries.keys() == {f"{number}-{n}" for number in range(4) for n in range(20)}
     rows.append(("4 processes that change one file at once", 80, 80))
 
 
@@ -204,7 +205,6 @@ def test_what_is_no_file_is_refused_and_never_waited_for(what: str, tmp_path: Pa
     reads = {
         "params.yaml": lambda folder: params.read(folder / "params.yaml"),
         "results/paper.csv": show,
-        "results/quick/not_run.json": show,
         "results/plan.csv": show,
         "results/quick/metrics/caps-seed0.json": show,
         "my-seven.png": lambda folder: picture_files.check(folder / "my-seven.png"),
@@ -215,7 +215,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(what: str, tmp_path: Pa
         path.unlink(missing_ok=True)
         path.parent.mkdir(exist_ok=True)
         UNUSUAL[what](path)
-        if what == "a link to itself" and name in ("results/quick/not_run.json", "results/plan.csv"):
+        if what == "a link to itself" and name == "results/plan.csv":
             continue  # which need not exist, and does not
         with pytest.raises(Error, match=re.escape(path.name)) as refused:
             read(folder)
@@ -273,7 +273,7 @@ CLOCKS = {"1970": "0.0", "a time before 1970": "-1e9", "2100": "4.1e9", "earlier
 
 def test_a_clock_that_is_wrong_changes_no_table(tmp_path: Path, rows: list[Row]) -> None:
     folder = project(tmp_path)
-    show(folder)
+    assert run_module("experiments.table", cwd=folder).returncode == 0
     before = contents(folder / "results" / "quick")
     os.utime(folder / "results" / "paper.csv", (4.1e9, 4.1e9))
     code = (
