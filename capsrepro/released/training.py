@@ -15,7 +15,7 @@ from capsrepro.data.batches import Dataset, Stream
 from capsrepro.network import losses
 from capsrepro.released import checkpoints
 from capsrepro.released.summaries import TOWER, Summaries, viewer
-from capsrepro.training import callback, feeding, loop
+from capsrepro.training import callback, feeding, fitting, loop
 
 KEPT = 5  # checkpoints to keep, the default of TensorFlow 1's Saver
 
@@ -58,7 +58,7 @@ def train(
             first = checkpoints.restore_released(model, prefix) if prefix else 0
         stream = Stream(dataset, run.batch_size, seed)
         saver = Saver(folder, summaries, stream, run, pictures)
-        loop.fit(model, stream, run, first, callbacks=[saver], verbose=verbose)
+        fitting.fit(model, stream, run, first, callbacks=[saver], verbose=verbose)
     return newest(folder) or saver.save(model, first)
 
 

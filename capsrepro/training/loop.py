@@ -2,8 +2,7 @@
 
 import contextlib
 import dataclasses
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.data.batches import Dataset, Stream
 from capsrepro.network import devices, losses, models, sizes
-from capsrepro.training import scanning, signals
+from capsrepro.training import fitting, scanning, signals
 from capsrepro.training.backups import Backups
 from capsrepro.training.callback import TrainingCallback, steps_done
-from capsrepro.training.feeding import Steps, pipeline
 from capsrepro.training.fingerprint import fingerprint, sources_of
 from capsrepro.training.scanning import Lane
 
@@ -142,21 +140,10 @@ def train_together(
                 print(f"resumed at step {first} of {run.steps}", flush=True)
             lanes[seed] = Lane(model, stream, run, progress, first, verbose, several)
             if not with_jax:
-                _fit(lanes[seed], (logs or {}).get(seed))
+                fitting.train(lanes[seed], (logs or {}).get(seed))
         if with_jax and not all(lanes[seed].ended for seed in wanted):
             scanning.train(list(lanes.values()), received)
         return [_result(lanes[seed], tuple(sorted(seeds)) if several else ()) for seed in wanted]
-
-
-def _fit(lane: Lane, logs: Path | None) -> None:
-    """Trains with Keras's `fit`."""
-    try:
-        if not lane.progress.stopped:
-            boards = _tensorboard(logs, lane.progress.backups.fingerprint, lane.step)
-            callbacks = [lane.progress, *boards]
-            fit(lane.model, lane.stream, lane.run, lane.step, callbacks=callbacks, verbose=lane.verbose)
-    except Error as fault:
-        lane.fault = fault
 
 
 def _result(lane: Lane, together: tuple[int, ...]) -> Trained | Error:
@@ -168,27 +155,6 @@ def _result(lane: Lane, together: tuple[int, ...]) -> Trained | Error:
     reached = run.stop_pct is None or progress.stopped
     steps, kept = steps_done(model), progress.backups
     return Trained(model, progress.history, progress.seconds, lane.resumed_at, steps, reached, kept, together)
-
-
-def fit(
-    model: keras.Model, stream: Stream, run: RunConfig, first: int, *, callbacks: list[Any], verbose: int = 1
-) -> None:
-    """Trains a compiled model from step `first` to `run.steps` or until a callback stops it.
-
-    An epoch of Keras is `checkpoint_steps` steps.
-    """
-    for start, stop, interval in _intervals(first, run.steps, run.checkpoint_steps):
-        model.fit(
-            pipeline(Steps(stream, start, stop, decoder=run.reconstruction)),
-            initial_epoch=start // run.checkpoint_steps,
-            epochs=start // run.checkpoint_steps + (stop - start) // interval,
-            steps_per_epoch=interval,
-            shuffle=False,
-            verbose=verbose,
-            callbacks=callbacks,
-        )
-        if model.stop_training:
-            return
 
 
 def compiled(
@@ -259,32 +225,3 @@ def _adam(run: RunConfig) -> keras.optimizers.Optimizer:
     if run.average is None:
         return keras.optimizers.Adam(rate, epsilon=1e-8)
     return AveragingAdam(rate, epsilon=1e-8, use_ema=True, ema_momentum=run.average, name="adam")
-
-
-def _intervals(first: int, steps: int, interval: int) -> Iterator[tuple[int, int, int]]:
-    """Splits the remaining steps into (start, stop, interval): the rest of an interrupted interval, then whole ones.
-
-    An incomplete last interval comes last.
-    """
-    whole = steps - steps % interval
-    if first < whole and first % interval:  # stopped by a signal within an interval
-        boundary = first + interval - first % interval
-        yield first, boundary, boundary - first
-        first = boundary
-    if first < whole:
-        yield first, whole, interval
-    if max(first, whole) < steps:
-        yield max(first, whole), steps, steps - max(first, whole)
-
-
-def _tensorboard(logs: Path | None, experiment: str, first: int) -> list[keras.callbacks.Callback]:
-    """Other settings, data or code have a folder of their own; a training that resumes goes on in its folder."""
-    if logs is None:
-        return []
-    if keras.backend.backend() != "tensorflow":
-        print(f"no TensorBoard logs: they need the TensorFlow backend, this is {keras.backend.backend()}")
-        return []
-    folder = logs / experiment[:12]
-    if first == 0:  # the same training once more: its curves would be drawn over the earlier ones
-        shutil.rmtree(folder, ignore_errors=True)
-    return [keras.callbacks.TensorBoard(folder, write_graph=False)]

@@ -57,9 +57,9 @@ def test_nothing_uses_a_pipeline_that_keras_makes_itself() -> None:
             found |= {
                 (path.relative_to(ROOT).as_posix(), owner, name)
                 for owner, name in names
-                if name in ("fit", "predict", "evaluate") and owner not in ("loop", "evaluation")
+                if name in ("fit", "predict", "evaluate") and owner not in ("fitting", "evaluation")
             }
-    makers = "capsrepro/training/loop.py", "benchmarks/steps.py", "benchmarks/training.py"
+    makers = "capsrepro/training/fitting.py", "benchmarks/steps.py", "benchmarks/training.py"
     assert found == {(path, "model", "fit") for path in makers}
 
 

@@ -20,7 +20,7 @@ from capsrepro.data import loading
 from capsrepro.data.batches import Stream
 from capsrepro.data.mnist import Mnist
 from capsrepro.network.weights import weights_sha256
-from capsrepro.training import callback, loop, scanning
+from capsrepro.training import callback, fitting, loop, scanning
 from capsrepro.training.backups import Backups
 from experiments import train as script
 from tests.support.digits import Digits, few_of
@@ -74,7 +74,7 @@ def test_two_hundred_steps_have_the_losses_of_keras_fit(few: Mnist, tmp_path: Pa
     ours = loop.train(run, few, 3, state=tmp_path, verbose=0)
     model, expected = loop.compiled(run, few, 3), []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: expected.append(callback.named(logs)))
-    loop.fit(model, Stream(few, run.batch_size, 3), run, 0, callbacks=[note], verbose=0)
+    fitting.fit(model, Stream(few, run.batch_size, 3), run, 0, callbacks=[note], verbose=0)
     assert len(ours.history) == 4
     for line, logs in zip(ours.history, expected, strict=True):
         assert {name: line[name] for name in logs} == pytest.approx(logs, abs=1e-5)

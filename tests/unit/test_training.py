@@ -16,7 +16,7 @@ from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
 from capsrepro.network import devices, evaluation, models, routing
 from capsrepro.network.weights import load_weights, save_weights, weights_sha256
-from capsrepro.training import callback, loop, provenance, scanning
+from capsrepro.training import callback, fitting, loop, provenance, scanning
 from tests.support.digits import Digits, few_of
 from tests.support.runs import BASELINE, CAPSNET
 from tests.support.spoiled import spoiled_at
@@ -70,7 +70,7 @@ def baseline(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Whole:
 def goes_on_after(run: RunConfig, few: Mnist, state: Path, seed: int = 0) -> int:
     """The step that a training resumes after; it is not trained further."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "fit", lambda *_, **__: None)
+        patch.setattr(fitting, "fit", lambda *_, **__: None)
         patch.setattr(scanning, "train", lambda *_: None)
         return train(run, few, state, seed).resumed_at
 
@@ -327,6 +327,31 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
     assert again.resumed_at > 0
     assert weights_sha256(again.model) == weights_sha256(capsnet.trained.model)
     assert [line["step"] for line in again.history] == [2, 4, 6, 7]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has a loop of its own, see test_seeds.py")
+def test_several_steps_in_a_call_of_tensorflow_give_the_same_weights_history_and_backups(
+    capsnet: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; also after a stop between two backups."""
+    looks: list[int] = []
+    looked = callback.TrainingCallback.on_train_batch_end
+
+    def look(self: callback.TrainingCallback, batch: int, logs: Any = None) -> None:
+        looks.append(self._first + batch + 1)
+        looked(self, batch, logs)
+
+    monkeypatch.setattr(callback.TrainingCallback, "on_train_batch_end", look)
+    monkeypatch.setattr(fitting, "_tensorflow_on_gpu", lambda: True)
+    with monkeypatch.context() as patch:
+        stop_at(5, patch)
+        with pytest.raises(Exception, match="Killed"):
+            train(CAPSNET, few, tmp_path / "state")
+    several = train(CAPSNET, few, tmp_path / "state")
+    assert looks[-2:] == [6, 7]
+    assert set(looks) == {2, 4, 6, 7}
+    assert weights_sha256(several.model) == weights_sha256(capsnet.trained.model)
+    assert several.history == capsnet.trained.history
 
 
 def test_a_training_that_stays_at_chance_is_given_up() -> None:
