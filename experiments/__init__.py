@@ -47,7 +47,7 @@ def run_cli(
 def scale_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one scale: `--scale quick --params params.yaml --data data`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`: quick, full or paper")
+    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`, such as full")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets")
     return parser

@@ -1,11 +1,12 @@
-"""The report's first sections: the paper's claims, its numbers, and what the verdicts on these could have been."""
+"""The report's first sections: the paper's claims and numbers, what the verdicts could have been, and your own runs."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from capsrepro.core import paths
-from capsrepro.evidence import claim_results, claim_tables, claims, comparison, tables
+from capsrepro.core.params import Params
+from capsrepro.evidence import claim_results, claim_tables, claims, comparison, own_runs, tables
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.results import Result
 from capsrepro.evidence.scale import Scale
@@ -51,6 +52,13 @@ def number_sections(table: pd.DataFrame, results: Sequence[Result]) -> list[Sect
         power = _table(tables.POWERED, lines, tables.POWER_ALIGNMENT)
         sections.append(Section("power", "What the verdicts could have been", (tables.POWER,), power))
     return sections
+
+
+def own_sections(known: Params, scale: Scale) -> list[Section]:
+    """The runs that are no row of the paper, each beside the run that it is `like`; nothing where there are none."""
+    lines = own_runs.lines(known, scale)
+    shown = _table(own_runs.SHOWN, lines, own_runs.ALIGNMENT, badges="verdict")
+    return [Section("own-runs", own_runs.TITLE, table=shown, notes=(own_runs.ABOUT,))] if lines else []
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], alignment: Sequence[str], badges: str = "") -> Table:

@@ -8,6 +8,7 @@ import re
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
 from capsrepro import report
 from capsrepro.ablations import cases, trainings
@@ -207,6 +208,20 @@ def test_the_power_of_the_verdicts_must_be_shown(written):
     report.write(known, folder.parent, "quick")
     for shown in both(folder):
         assert shown["What the verdicts could have been"][1:] == [[BASELINE, "1", "no count", "0.00", "8"]]
+
+
+def test_a_run_of_your_own_must_stand_beside_the_run_that_it_is_like(tmp_path):
+    results, known = made(tmp_path)
+    settings = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    settings["runs"]["mine"] = settings["runs"][CAPSNET] | {"like": CAPSNET, "routing": 2}
+    settings["scale_settings"]["quick"]["mine"] = settings["scale_settings"]["quick"][CAPSNET]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    known = params.read(tmp_path / "params.yaml")
+    write(results, "mine", 0, "quick", 150, 10000, {}, {}, known)
+    report.write(known, results, "quick")
+    for shown in both(results / "quick"):
+        (line,) = shown["Runs of your own"][1:]
+        assert line[:6] == ["mine", CAPSNET, "routing 2 (3)", "1.50 (150/10000)", "2.000 ± 0.014 (2)", "-0.49"]
 
 
 def test_every_number_of_a_run_must_be_that_of_its_files(written):
