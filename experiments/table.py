@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from capsrepro.core import params
-from capsrepro.evidence import comparison, own_runs, scale, tables
+from capsrepro.evidence import comparison, other_runs, scale, tables
 from . import run_cli
 
 
@@ -12,7 +12,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Writes the tables and prints the Markdown one."""
     known = params.read(arguments.params)
     table, results = comparison.load_comparison(known, arguments.results, arguments.scale, arguments.check)
-    own = own_runs.markdown(known, scale.load(known, arguments.results, arguments.scale))
+    own = other_runs.markdown(known, scale.load(known, arguments.results, arguments.scale))
     tables.write(table, results, arguments.results, arguments.scale, own)
     print(tables.markdown(table, arguments.scale, comparison.budgets(results), own), end="")
 

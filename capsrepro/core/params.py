@@ -102,7 +102,7 @@ class RunConfig:
 class RunEntry(RunConfig):
     """An entry under `runs`: the settings of a run and, if it is no row of the paper, the run that it derives from."""
 
-    like: Name | None = None  # compared with it in the table "Runs of your own"; no setting of the training
+    like: Name | None = None  # compared with it in the table "Other runs"; no setting of the training
 
     @property
     def settings(self) -> RunConfig:

@@ -156,7 +156,10 @@ def _counts(result: Result, publication: Mapping[str, Any]) -> list[tuple[str, s
     low, high = result.wilson_low_pct, result.wilson_high_pct
     counted = f"{result.wrong:,} of {result.examples:,} wrong; 95 % interval (Wilson) {low:.2f} to {high:.2f} %"
     again = f"{publication['wrong']:,} of {result.examples:,} wrong"
-    return [("test error", f"{result.test_error_pct:.2f} %, {counted}"), ("counted again, in half precision", again)]
+    return [
+        ("test error", f"{result.test_error_pct:.2f} %, {counted}"),
+        ("counted again, with the rounded weights", again),
+    ]
 
 
 def _judged(known: Params, folder: Path, seeds: Sequence[Result]) -> list[tuple[str, str]]:

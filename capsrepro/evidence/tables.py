@@ -14,7 +14,7 @@ from capsrepro.evidence.results import Metrics, Result
 SHOWN = ("method", "routing", "reconstruction", "measured", "95 % interval", "paper", "difference", "verdict")
 UNITS = (
     "Test error in %; affNIST: accuracy in %. One seed: (wrong/examples) and Wilson's interval; several: mean ± "
-    "standard deviation (seeds) and Student's interval. On affNIST 32 images show the same digit: the interval is a "
+    "standard deviation (seeds) and Student's interval. Where several affNIST images show one digit, the interval is a "
     "bootstrap over digits or, without stored predictions, Wilson's interval widened 2.5 times."
 )
 WORDS = (
@@ -74,7 +74,7 @@ def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = (), after: 
         table: of `comparison.build`.
         scale: for the heading.
         notes: sentences above the table, such as those of `comparison.budgets`.
-        after: blocks below all tables, such as those of `own_runs.markdown`.
+        after: blocks below all tables, such as those of `other_runs.markdown`.
     """
     blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes, _tabulated(table, "pipe")]
     if lines := power(table):

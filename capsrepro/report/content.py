@@ -38,7 +38,7 @@ def build(known: Params, folder: Path, scale: str, strict: bool = False, data: P
         judgements.glance(ours, claims, table),
         *judgements.claim_sections(claims),
         *judgements.number_sections(table, results),
-        *judgements.own_sections(known, ours),
+        *judgements.other_sections(known, ours),
         _runs(found),
         *_digits(found),
         *_stops(found),

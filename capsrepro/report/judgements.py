@@ -6,7 +6,7 @@ import pandas as pd
 
 from capsrepro.core import paths
 from capsrepro.core.params import Params
-from capsrepro.evidence import claim_results, claim_tables, claims, comparison, own_runs, tables
+from capsrepro.evidence import claim_results, claim_tables, claims, comparison, other_runs, tables
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.results import Result
 from capsrepro.evidence.scale import Scale
@@ -54,11 +54,11 @@ def number_sections(table: pd.DataFrame, results: Sequence[Result]) -> list[Sect
     return sections
 
 
-def own_sections(known: Params, scale: Scale) -> list[Section]:
+def other_sections(known: Params, scale: Scale) -> list[Section]:
     """The runs that are no row of the paper, each beside the run that it is `like`; nothing where there are none."""
-    lines = own_runs.lines(known, scale)
-    shown = _table(own_runs.SHOWN, lines, own_runs.ALIGNMENT, badges="verdict")
-    return [Section("own-runs", own_runs.TITLE, table=shown, notes=(own_runs.ABOUT,))] if lines else []
+    lines = other_runs.lines(known, scale)
+    shown = _table(other_runs.SHOWN, lines, other_runs.ALIGNMENT, badges="verdict")
+    return [Section("other-runs", other_runs.TITLE, table=shown, notes=(other_runs.ABOUT,))] if lines else []
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], alignment: Sequence[str], badges: str = "") -> Table:

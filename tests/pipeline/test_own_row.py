@@ -23,7 +23,7 @@ def test_own_row_is_trained_alone_compared_and_taken_back(clone: Callable[[], Cl
     assert "README" not in shown
     for name in ("quick/metrics/my-row-seed1", f"full/metrics/{LIKE}-seed2"):
         assert f"results/{name}.json" in shown
-    below = one.python("experiments.table").partition("## Runs of your own")[2]
+    below = one.python("experiments.table").partition("## Other runs")[2]
     assert f"| my-row | {LIKE} | routing 1 (3) | " in " ".join(below.split())
     assert "my-row" in one.python("dvc", "exp", "show", "--only-changed", "--md")
     one.call("git", "stash", "--include-untracked")

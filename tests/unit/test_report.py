@@ -220,7 +220,7 @@ def test_a_run_of_your_own_must_stand_beside_the_run_that_it_is_like(tmp_path):
     write(results, "mine", 0, "quick", 150, 10000, {}, {}, known)
     report.write(known, results, "quick")
     for shown in both(results / "quick"):
-        (line,) = shown["Runs of your own"][1:]
+        (line,) = shown["Other runs"][1:]
         assert line[:6] == ["mine", CAPSNET, "routing 2 (3)", "1.50 (150/10000)", "2.000 ± 0.014 (2)", "-0.49"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from capsrepro.core import new_run, params
 from capsrepro.core.errors import Error
-from capsrepro.evidence import own_runs, predictions, scale
+from capsrepro.evidence import other_runs, predictions, scale
 from tests.support import ROOT, result_files
 from tests.support.commands import run_module
 
@@ -109,9 +109,9 @@ def write(path: Path, run: str, wrong: int, seed: int = 0, right: np.ndarray | N
 
 def line(path: Path, run: str = "my-row") -> dict[str, str]:
     known = params.read(path)
-    lines = own_runs.lines(known, scale.load(known, path.parent / "results", "quick"))
+    lines = other_runs.lines(known, scale.load(known, path.parent / "results", "quick"))
     cells = next(one for one in lines if one[0] == run)
-    return {name: cell for name, cell in zip(own_runs.SHOWN, cells, strict=True) if "interval" not in name}
+    return {name: cell for name, cell in zip(other_runs.SHOWN, cells, strict=True) if "interval" not in name}
 
 
 def test_a_run_without_a_row_is_in_a_table_from_the_start_and_is_compared_once_it_ran(path: Path) -> None:
@@ -165,6 +165,6 @@ def test_the_table_command_shows_runs_of_ones_own_below_the_papers(path: Path) -
     answer = run_module("experiments.table", cwd=path.parent)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == (path.parent / "results" / "quick" / "table.md").read_text()
-    _, below = answer.stdout.split(f"\n## {own_runs.TITLE}\n")
+    _, below = answer.stdout.split(f"\n## {other_runs.TITLE}\n")
     assert "| my-row " in below
     assert "mnist-capsnet-r3-recon |" in below

@@ -1,4 +1,4 @@
-"""Runs of your own: runs of params.yaml that are no row of the paper, each compared with the run that it is `like`."""
+"""Other runs: runs of params.yaml that are no row of the paper, each compared with the run that it is `like`."""
 
 import dataclasses
 import math
@@ -10,11 +10,11 @@ from capsrepro.evidence.deviations import is_stale
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.scale import Scale
 
-TITLE = "Runs of your own"
+TITLE = "Other runs"
 ABOUT = (
     "Runs that are no row of the paper, each beside the run that its `like` in params.yaml names, both with the same "
     "seeds. *difference*: the test error less that of `like`, in points (for affNIST too), with its 95 % interval, as "
-    "for the claims; *better*, *worse*: the interval shuts out 0; *no difference shown*: it does not."
+    "for the claims; *better*, *worse*: the interval excludes 0; *no difference shown*: it does not."
 )
 SHOWN = ("run", "like", "changed", "measured", "of `like`", "difference", "95 % interval", "verdict")
 ALIGNMENT = ("left", "left", "left", "right", "right", "right", "right", "left")
