@@ -140,9 +140,8 @@ def load(name: str = RUNS["capsnet"], *, scale: str = "", seed: int = 0) -> Netw
         raise Error(f"unknown run {name!r}; known: {', '.join(known.runs)}")
     chosen, path = paths.trained(name, seed, [scale] if scale else paths.BEST_FIRST)
     where = paths.RunPaths(chosen, name, seed)
-    publication = path.with_name(where.publication.name)
-    stored = files.read_json(publication) if publication.is_file() else {}
-    if stored and files.sha256(path) != stored.get("sha256"):
+    publication = paths.found(where.publication)
+    if path == paths.found(where.published) and files.sha256(path) != files.read_json(publication).get("sha256"):
         raise Error(f"{path}: its sha256 is not the one of {publication.name}; install or check it out again")
     from capsrepro.network.weights import evaluation_settings, load_weights
 

@@ -60,7 +60,8 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
 
 
 def restore(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
-    """Writes the published weights to the path of trained weights; their bytes match the hash in dvc.lock."""
+    """Writes published weights and their provenance where a training does; the bytes match the hashes in dvc.lock."""
+    from capsrepro.core import files
     from capsrepro.network import models
     from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, save_weights
 
@@ -70,6 +71,7 @@ def restore(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     model = models.build(evaluation_settings(where.published, settings, where), (28, 28, 1))
     load_weights(model, where.published)
     save_weights(model, where.weights, origin=read_origin(where.published))
+    files.write_text(where.training, files.read_text(paths.found(where.provenance)))
     print(f"{where.weights}: restored from {where.published}")
 
 

@@ -68,10 +68,15 @@ def smaller(results: Sequence[Result], *, narrow: bool, partial: bool) -> str:
 
 
 def changed(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
-    """Describes differences in routing or decoder, which make the runs another row than the paper's."""
+    """Describes differences in routing, loss, decoder or ensemble, which make the runs another row than the paper's."""
     words = []
     for routing in sorted({result.routing or 0 for result in results} - {row.routing or 0}):
         words.append(f"routing {routing or 'none'}, the paper's {row.routing or 'none'}")
+    expected: dict[str, Any] = {"members": DATA[row.data].members}
+    if row.routing:
+        expected |= {"routing_update": "accumulate", "leaky": DATA[row.data].leaky, "loss": "margin"}
+    for name, value in expected.items():
+        words += [f"{name} {shown(other)}, the paper's {shown(value)}" for other in _others(results, name, value)]
     if row.decoder is not None and any(result.reconstruction != row.decoder for result in results):
         words.append("no decoder, the paper has one" if row.decoder else "a decoder, the paper has none")
     return tuple(words)
@@ -88,6 +93,7 @@ def remarks(
     words += sorted({_short(one.trained_precision) for one in results if one.trained_precision != "float32"})
     if first.settings.get("average") is not None:
         words.append("averaged weights")
+    words += _recipe(results)
     if first.recipe != "paper":
         words.append(f"{first.recipe} recipe")
     for part in ("loss", "layers"):
@@ -95,6 +101,18 @@ def remarks(
             words.append(f"{other} {part}")
     words += sorted({f"counted in {_short(one.counted_precision)}" for one in results if _inexact(one)})
     return (*words, *always(results, unplanned=unplanned))
+
+
+def _recipe(results: Sequence[Result]) -> list[str]:
+    """The settings of data and optimizer that are not the paper's, as `shift 6`."""
+    data = str(results[0].settings.get("data"))
+    expected: dict[str, Any] = {"batch_size": 128, "learning_rate": 0.001, "decay_rate": 0.96}
+    if data in DATA and DATA[data].shift is not None:
+        expected["shift"] = DATA[data].shift
+    if data == "multimnist":
+        expected["base_shift"] = "per_pair"
+    found = ((name.replace("_", " "), _others(results, name, value)) for name, value in expected.items())
+    return [f"{name} {shown(other)}" for name, others in found for other in others]
 
 
 def always(results: Sequence[Result], *, unplanned: bool = False) -> tuple[str, ...]:
@@ -111,6 +129,11 @@ def steps(results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -
     return (" to ".join(thousands(number) for number in dict.fromkeys((done[0], done[-1]))) + " steps",)
 
 
+def shown(value: Any) -> str:
+    """The value of a setting in a table."""
+    return {True: "yes", False: "no", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def thousands(number: int) -> str:
     """Formats 14,000 as `14k` and 600 as `600`."""
     return f"{number / 1000:g}k" if number >= 1000 else str(number)
@@ -124,6 +147,11 @@ def _whole_test(result: Result) -> int:
 
 def _inexact(result: Result) -> bool:
     return result.counted_precision != "float32"
+
+
+def _others(results: Sequence[Result], name: str, expected: Any) -> list[Any]:
+    """The values of a setting that are not the expected one; a result that lacks it has that."""
+    return sorted({result.settings.get(name, expected) for result in results} - {expected})
 
 
 def _short(precision: str) -> str:

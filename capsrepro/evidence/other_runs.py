@@ -6,7 +6,7 @@ from typing import Any
 
 from capsrepro.core.params import Params
 from capsrepro.evidence import claim_results, comparison, lined, tables
-from capsrepro.evidence.deviations import is_stale
+from capsrepro.evidence.deviations import is_stale, shown
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.scale import Scale
 
@@ -68,11 +68,14 @@ def _incomparable(ours: Scale, name: str, like: str | None) -> str | None:
         return f"not run{f': {ours.reasons[name]}' if name in ours.reasons else ''}"
     if any(is_stale(one, ours.settings.get(one.run)) for one in (*ours.of(name), *ours.of(like or ""))):
         return "stale"
-    if not all(one.stop_reached for one in ours.of(name)):
+    if not all(one.stop_reached for one in (*ours.of(name), *ours.of(like or ""))):
         return "not reached"
     if like is None:
         return "nothing to compare with: name a run in its `like`"
-    return None if ours.of(like) else f"lacks {like}"
+    if not ours.of(like):
+        return f"lacks {like}"
+    tested = {(one.settings.get("data"), one.settings.get("validate")) for one in (*ours.of(name), *ours.of(like))}
+    return None if len(tested) == 1 else f"tested on other images than {like}"
 
 
 def _changed(ours: Scale, name: str, like: str | None) -> str:
@@ -80,11 +83,7 @@ def _changed(ours: Scale, name: str, like: str | None) -> str:
     mine, other = ours.settings.get(name), ours.settings.get(like or "")
     if mine is None or other is None:
         return ""
-    return ", ".join(f"{key} {_text(mine[key])} ({_text(other[key])})" for key in mine if mine[key] != other[key])
-
-
-def _text(value: Any) -> str:
-    return {True: "yes", False: "no", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+    return ", ".join(f"{key} {shown(mine[key])} ({shown(other[key])})" for key in mine if mine[key] != other[key])
 
 
 def _measured(ours: Scale, name: str | None) -> str:

@@ -12,18 +12,21 @@ from capsrepro.evidence import csv_rows
 
 
 class DataSet(NamedTuple):
-    """A data set as the paper uses it: its title and its numbers of training and test images."""
+    """A data set as the paper uses it."""
 
     title: str
-    train: int
+    train: int  # images
     test: int
+    shift: int | None = None  # in pixels, of a training image; of both digits of a pair
+    members: int = 1  # networks of an ensemble
+    leaky: bool = False  # routing to none of the classes
 
 
 DATA: Mapping[str, DataSet] = {
-    "mnist": DataSet("MNIST", 60_000, 10_000),
-    "multimnist": DataSet("MultiMNIST", 60_000_000, 10_000_000),  # 1,000 pairs a digit
+    "mnist": DataSet("MNIST", 60_000, 10_000, shift=2),
+    "multimnist": DataSet("MultiMNIST", 60_000_000, 10_000_000, shift=4),  # 1,000 pairs a digit
     "affnist": DataSet("affNIST", 60_000, 320_000),  # trained on MNIST digits; tested on 32 versions of each test digit
-    "cifar10": DataSet("CIFAR-10", 50_000, 10_000),
+    "cifar10": DataSet("CIFAR-10", 50_000, 10_000, members=7, leaky=True),
     "smallnorb": DataSet("smallNORB", 24_300, 24_300),
     "svhn": DataSet("SVHN", 73_257, 26_032),  # without the 531,131 `extra` images
 }

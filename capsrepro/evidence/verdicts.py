@@ -14,6 +14,7 @@ from capsrepro.evidence.paper import Row
 from capsrepro.evidence.results import Result
 
 JUDGED = ("reproduced", "better", "missed", "inconclusive", "underpowered")  # words that compare with the paper
+WORDS = (*JUDGED, "not run", "stale", "not reached", "changed", "quick", "reduced width")  # all
 Span = tuple[float, float]
 
 

@@ -99,7 +99,7 @@ def _run(record: RunRecord) -> list[Cell]:
         Cell(text_of(result.test_error_pct)),
         Cell(f"{result.wrong}/{result.examples}"),
         Cell(f"{text_of(result.wilson_low_pct)} to {text_of(result.wilson_high_pct)}"),
-        Cell(text_of(record.provenance.get("steps_done", result.steps))),
+        Cell(text_of(result.steps_trained)),
         Cell(text_of(result.train_seconds)),
         Cell(text_of(result.images_per_second)),
         Cell(result.device),
@@ -133,7 +133,7 @@ def _stops(found: Sequence[RunRecord]) -> list[Section]:
             Cell(text_of(record.metrics["stop_accuracy_pct"])),
             Cell(text_of(record.result.settings.get("stop_pct"))),
             Cell(text_of(record.result.stop_reached)),
-            Cell(text_of(record.provenance.get("steps_done", record.result.steps))),
+            Cell(text_of(record.result.steps_trained)),
             Cell(text_of(100 - record.result.test_error_pct)),
             Cell("built by the published recipe" if record.result.built else "the published files"),
         ]
@@ -184,7 +184,7 @@ def _sheet(sheet: Sheet) -> Section:
 def _made(found: Sequence[RunRecord]) -> Section:
     """Code, machine, training time, memory, versions and data of the runs."""
     states = {True: " with changes that are not in it", False: "", None: " (whether changed is not known)"}
-    seconds = [record.result.train_seconds for record in found if record.result.train_seconds is not None]
+    seconds = [record.seconds for record in found if record.seconds is not None]
     memory = [record.provenance["peak_memory_mb"] for record in found if "peak_memory_mb" in record.provenance]
     provenances = [record.provenance for record in found]
     hashes = {f"{record.provenance.get('data', '')} {short(record.result.data_sha256)}" for record in found}

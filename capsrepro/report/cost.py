@@ -42,7 +42,7 @@ def _line(group: Sequence[RunRecord]) -> list[Cell]:
 
 
 def _hours(group: Sequence[RunRecord]) -> float:
-    return sum(record.result.train_seconds or 0.0 for record in group) / 3600
+    return sum(record.seconds or 0.0 for record in group) / 3600
 
 
 def _kind(group: Sequence[RunRecord]) -> str:

@@ -52,7 +52,8 @@ def read(folder: Path, records: Sequence[RunRecord]) -> list[Curves]:
     for record in records:
         if path := record.paths.get("history"):
             found.setdefault(record.name, []).extend(_members(folder / path))
-    return [_curves(run, histories) for run, histories in found.items() if histories]
+    shown = {run: [one for one in histories if _points(one, "loss")] for run, histories in found.items()}
+    return [_curves(run, histories) for run, histories in shown.items() if histories]
 
 
 def _members(path: Path) -> list[list[Mapping[str, float]]]:
@@ -85,12 +86,14 @@ def _curves(run: str, histories: Sequence[Sequence[Mapping[str, float]]]) -> Cur
 
 
 def _points(history: Iterable[Mapping[str, float]], name: str) -> Points:
-    return [(line["step"], line[name]) for line in history if name in line and math.isfinite(line[name])]
+    """What a logarithmic axis can show of a column."""
+    return [(line["step"], line[name]) for line in history if name in line and 0 < line[name] < math.inf]
 
 
 def _error(history: Iterable[Mapping[str, float]], name: str, factor: float) -> Points:
     """An accuracy as an error in percent."""
-    return [(step, max(100.0 - factor * value, _LEAST)) for step, value in _points(history, name)]
+    known = [line for line in history if name in line and math.isfinite(line[name])]
+    return [(line["step"], max(100.0 - factor * line[name], _LEAST)) for line in known]
 
 
 def _panel(title: str, kinds: Sequence[tuple[str, Points]], steps: Sequence[float]) -> Panel:

@@ -29,6 +29,12 @@ class RunRecord:
         return self.result.run + (" (released checkpoint)" if self.result.scale == "released" else "")
 
     @property
+    def seconds(self) -> float | None:
+        """The time of its training; of seeds that were trained together, each one's equal share of their time."""
+        seconds, together = self.result.train_seconds, self.provenance.get("together")
+        return None if seconds is None else seconds / (len(together) if isinstance(together, list) and together else 1)
+
+    @property
     def commit(self) -> str:
         """The full hash of the commit that trained it; empty if unknown."""
         return self.result.git_revision

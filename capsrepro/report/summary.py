@@ -15,6 +15,7 @@ _NUMBERS = {
     "missed": "{} came out worse",
     "inconclusive": "{} {are} undecided",
     "quick": "{} {have} no verdict, as the networks are narrow or the data are a part",
+    "reduced width": "{} {have} no verdict, as the networks are narrow",
 }
 _BOTH = {"not run": "{} {were} not run", "other": "{} {have} no result that counts"}
 _SAME = {"underpowered": "inconclusive", "stale": "other", "changed": "other", "not reached": "other"}

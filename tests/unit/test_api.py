@@ -101,6 +101,16 @@ def test_load_refuses_what_is_unknown_missing_or_not_what_was_published(
         capsrepro.load()
 
 
+def test_load_takes_what_this_folder_trained_though_a_provenance_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    PUBLISHED.weights.parent.mkdir(parents=True)
+    shutil.copy(ROOT / PUBLISHED.published, PUBLISHED.weights)
+    shutil.copy(ROOT / PUBLISHED.provenance, PUBLISHED.training)
+    assert capsrepro.load().settings.routing == 3
+
+
 def test_build_makes_the_papers_networks_and_variants_of_them() -> None:
     assert capsrepro.build().model.count_params() == 8_215_728
     assert capsrepro.build("mnist_baseline").model.count_params() == 35_445_522

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,18 @@ def test_a_run_whose_settings_changed_is_stale(path: Path) -> None:
         write(path, run, 200)
     path.write_text(path.read_text().replace("    routing: 2\n", "    routing: 4\n"))
     assert line(path)["verdict"] == "stale"
+
+
+def test_a_run_is_not_compared_with_one_that_saw_other_images_or_missed_its_stop(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"validate": "true"})
+    for run in ("my-row", LIKE):
+        write(path, run, 200)
+    assert line(path)["verdict"] == f"tested on other images than {LIKE}"
+    new_run.add(path, "stops", LIKE, {})
+    write(path, "stops", 200)
+    provenance = path.parent / "results" / "quick" / "provenance" / f"{LIKE}-seed0.json"
+    provenance.write_text(json.dumps(json.loads(provenance.read_text()) | {"stop_reached": False}))
+    assert line(path, "stops")["verdict"] == "not reached"
 
 
 def test_the_table_command_shows_runs_of_ones_own_below_the_papers(path: Path) -> None:

@@ -178,9 +178,12 @@ def test_restored_weights_are_the_rounded_ones_and_the_same_bytes_each_time(proj
     model = built()
     load_weights(model, WHERE.weights)
     rounded = [keras.ops.convert_to_numpy(one).astype(np.float16).astype(np.float32) for one in model.weights]
-    WHERE.weights.unlink()
+    provenance = WHERE.training.read_bytes()
+    for path in (WHERE.weights, WHERE.training):
+        path.unlink()
     publish.main(arguments(restore=True))
     once = WHERE.weights.read_bytes()
+    assert WHERE.training.read_bytes() == provenance
     load_weights(model, WHERE.weights)
     for ours, expected in zip(model.weights, rounded, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), expected)

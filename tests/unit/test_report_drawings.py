@@ -13,7 +13,7 @@ from PIL import Image
 from capsrepro import report
 from capsrepro.core import params
 from capsrepro.core.errors import Error
-from capsrepro.evidence import claims, predictions
+from capsrepro.evidence import claims, predictions, verdicts
 from capsrepro.report import axes, content, curves, forest, summary
 from tests.support import ROOT, result_files
 from tests.support.digits import idx
@@ -194,9 +194,7 @@ def test_sentences_count_every_verdict(judged, numbers, expected):
 
 
 def test_every_verdict_has_its_words():
-    from capsrepro.evidence import verdicts
-
-    for word in (*verdicts.JUDGED, "changed", "quick", "stale", "not reached", "not run"):
+    for word in verdicts.WORDS:
         assert re.search(r"\b7\b", summary.sentences({}, {word: 7})[0].split(",")[1]), word
     for word in (claims.HOLDS, claims.FAILS, claims.OPEN, "not run", "stale", "not reached", "changed"):
         assert "7" in summary.sentences({word: 7}, {"not run": 1})[0].split(",")[1], word
@@ -219,6 +217,15 @@ def test_cost_counts_hours_on_gpus_and_cpus(made):
     assert section.text[0].startswith("All trainings of this page: 0.60 hours on GPUs and 0.50 hours on CPUs.")
     lines = {line[0].text: [cell.text for cell in line[1:5]] for line in section.table.lines}
     assert lines == {"1 x H100": ["GPU", "6", "0.60", "2.3"], "An abacus, 2 cores": ["CPU", "1", "0.50", "0.4"]}
+
+
+def test_seeds_that_were_trained_together_cost_their_time_once(made):
+    folder, known = made
+    for seed in range(3):
+        path = folder / "full" / "provenance" / f"{CAPSNET}-seed{seed}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"together": [0, 1, 2]}))
+    section = built((folder, known))["cost"]
+    assert section.text[0].startswith("All trainings of this page: 0.40 hours on GPUs and 0.50 hours on CPUs.")
 
 
 # Curves
@@ -298,3 +305,13 @@ def test_forests_name_a_family_for_each_measure(made):
     ]
     assert "Routing logits: log10 of a ratio" in titles
     assert forest.Line("", "", "", (-1.0, 1.0), least=3.0).values == [-1.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize("loss", ["0", "nan"])
+def test_a_loss_that_no_logarithmic_axis_can_show_is_left_out(made, loss):
+    folder, known = made
+    for seed in range(3):
+        path = folder / "full" / "history" / f"{CAPSNET}-seed{seed}.csv"
+        path.write_text(f"member,step,loss,right\n0,10,{loss},1\n" + ("0,20,0.5,1\n" if seed else ""))
+    (drawn,) = built((folder, known))["curves"].curves
+    assert [len(panel.curves) for panel in drawn.panels] == [2, 2]
