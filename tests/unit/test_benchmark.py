@@ -169,6 +169,18 @@ def test_a_repro_that_has_something_to_do_is_not_measured(tmp_path: Path, monkey
     assert startup.repro(tmp_path) is None
 
 
+def test_an_evaluation_is_measured_with_weights_that_evaluating_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from capsrepro.network import models, ties
+    from capsrepro.network.weights import origin_of
+
+    monkeypatch.chdir(tmp_path)
+    startup.place_published()
+    origin = origin_of(startup.EVALUATED)
+    assert ties.load(models.build(origin.for_evaluation, (28, 28, 1)), startup.EVALUATED, origin)
+
+
 @pytest.mark.slow
 @needs_tensorflow("be measured")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read where Linux tells it")

@@ -14,20 +14,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tabulate
 import yaml
+from PIL import Image
 
 from capsrepro.core import files, params
 from capsrepro.core.errors import Error
-from capsrepro.data import picture_files
+from capsrepro.data import picture_files, pictures
 from capsrepro.evidence import comparison, tables
 from capsrepro.sources import archives
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import File
 from capsrepro.sources.published import Source
 from tests.support import ROOT
-from tests.support.archives import png, tarred
+from tests.support.archives import tarred
 from tests.support.commands import run_code, run_module
 from tests.support.watched_files import Watch
 
@@ -207,7 +209,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(what: str, tmp_path: Pa
         "results/paper.csv": show,
         "results/plan.csv": show,
         "results/quick/metrics/caps-seed0.json": show,
-        "my-seven.png": lambda folder: picture_files.check(folder / "my-seven.png"),
+        "my-seven.png": lambda folder: pictures.read(folder / "my-seven.png"),
     }
     for number, (name, read) in enumerate(reads.items()):
         folder = project(tmp_path / str(number))
@@ -225,11 +227,19 @@ def test_what_is_no_file_is_refused_and_never_waited_for(what: str, tmp_path: Pa
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
-    path.write_bytes(png(5001, 5000))
-    with pytest.raises(Error, match=r"large\.png: expected at most 25000000 pixels, received 5001 x 5000"):
-        picture_files.check(path)
-    path.write_bytes(png(500, 500))
-    picture_files.check(path)
+    for kind in ("PNG", "WEBP", "BMP", "GIF"):
+        Image.new("L", (5001, 5000)).save(path, kind)
+        with pytest.raises(Error, match=r"large\.png: expected at most 25000000 pixels, received 5001 x 5000"):
+            pictures.read(path)
+
+
+def test_a_scan_in_16_bits_is_reduced_as_other_pictures_are(tmp_path: Path) -> None:
+    scan = np.zeros((2400, 2000), np.uint16)
+    scan[600:1800, 900:1100] = 65535
+    Image.fromarray(scan).save(tmp_path / "scan.png")
+    decoded = pictures._decoded(tmp_path / "scan.png")
+    assert decoded.shape == (800, 667)
+    assert (decoded[400, 333], decoded[10, 10]) == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["o.jpg", "o", "o.PNG", "o.png/", "seven.png"])
