@@ -33,8 +33,8 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
         The keys of the file under which it stands now, such as `runs` or `trainings.quick.rows`.
 
     Raises:
-        Error: the name is taken or not usable, the other run is unknown, no such scale exists, or a setting is not valid;
-            the file is then as it was.
+        Error: the name is taken or not usable, the other run is unknown, there is no such scale, or a setting is not
+            valid; the file is then as it was.
     """
     source = paths.found(path)
     known = params.read(source)
@@ -67,13 +67,17 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
 
 def _selected(known: params.Params, scale: str, name: str, data: str) -> dict[tuple[str, ...], list[str]]:
     """What selects the run at a scale: items of lists, as YAML, by the keys of each list."""
-    selection = known.trainings[scale]
+    lists: dict[tuple[str, ...], list[str]] = {}
     if data in params.FROM_MNIST:
-        needed = {("built",): [scale]} if scale not in known.built else {}
-        return needed | {("trainings", scale, "rows"): [name]}
-    needed = {("sources",): [data]} if data not in known.sources else {}
-    each = [f"{{scale: {scale}, run: {name}, seed: {seed}, source: {data}}}" for seed in selection.seeds]
-    return needed | {("further",): each}
+        if scale not in known.built:  # the stages of a scale with rows need its test sets
+            lists[("built",)] = [scale]
+        lists["trainings", scale, "rows"] = [name]
+    else:
+        if data not in known.sources:
+            lists[("sources",)] = [data]
+        seeds = known.trainings[scale].seeds
+        lists[("further",)] = [f"{{scale: {scale}, run: {name}, seed: {seed}, source: {data}}}" for seed in seeds]
+    return lists
 
 
 def _with_entry(text: str, scale: str | None, name: str, like: str, changed: Mapping[str, str], where: str) -> str:
