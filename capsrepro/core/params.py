@@ -20,6 +20,14 @@ from capsrepro.core.validation import CONFIG, Count, Flag, Name, validated
 
 MOST_SEED = 100_000  # a layer's seed is below (MOST_SEED + 1) * MOST_MEMBERS * 1000, and has to be below 2**32
 MOST_MEMBERS = 32
+TITLES = {
+    "mnist": "MNIST",
+    "multimnist": "MultiMNIST",
+    "affnist": "affNIST",
+    "cifar10": "CIFAR-10",
+    "smallnorb": "smallNORB",
+    "svhn": "SVHN",
+}
 FROM_MNIST = ("mnist", "multimnist", "affnist")  # data that need no source but MNIST
 MOST_BYTES = 512 << 10  # of a parameter file; 1,000 runs at three scales take less
 
