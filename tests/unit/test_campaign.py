@@ -129,7 +129,7 @@ def test_a_campaign_runs_only_what_is_named_and_refuses_what_is_not_planned(proj
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("c", "unknown run 'c' in runs; known: a, b"), ("d", "unknown run 'd' in scale_settings.small")],
+    [("c", "unknown run 'c' in runs; known: d, a"), ("d", "unknown run 'd' in scale_settings.small")],
 )
 def test_a_plan_about_a_run_without_settings_is_refused_before_anything_runs(
     project: Path, name: str, message: str
