@@ -6,12 +6,11 @@ from typing import Any
 import pooch
 
 from capsrepro import sources
-from capsrepro.core.params import RunConfig
+from capsrepro.core.params import FROM_MNIST, RunConfig
 from capsrepro.core.validation import validated
 from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 
-MADE_FROM_MNIST = ("multimnist", "affnist")
 PAIRS_SHIFT = 4  # pixels that the paper moves the digits of a pair
 
 
@@ -37,8 +36,8 @@ def load(
     """
     shift = {"shift": PAIRS_SHIFT} if name == "multimnist" else {}
     run: RunConfig = validated(RunConfig, {"data": name, "model": "capsnet", **shift, **settings}, "datasets.load")
-    source = "mnist" if name in MADE_FROM_MNIST else name
-    if not (Path(folder) / source).is_dir():
+    source = "mnist" if name in FROM_MNIST else name
+    if not sources.is_fetched(source, Path(folder)):
         pooch.get_logger().setLevel("WARNING")  # `say` says the same in fewer words
         sources.fetch(source, Path(folder), say=print)
     return loading.load(run, split, Path(folder), scale)

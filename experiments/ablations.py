@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas
 
+from capsrepro import sources
 from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
@@ -20,7 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Runs the missing trainings, then writes and prints the comparison of all stored ones."""
     known = params.read(arguments.params)
     folder = RESULTS / arguments.scale
-    absent = [name for name in FETCHED if not (arguments.data / name).is_dir()]
+    absent = [name for name in FETCHED if not sources.is_fetched(name, arguments.data)]
     wanted = trainings.trainings(known, arguments.scale, trainings.chosen(known, arguments.only, absent))
     pairs = [(training, seed) for seed in dict.fromkeys(arguments.seeds) for training in wanted]
     missing = [(training, seed) for training, seed in pairs if trainings.kept(training, folder, seed) is None]
@@ -45,6 +46,7 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
 
     devices.forget_networks()
     devices.share_gpus()
+    devices.use_threads(training.settings.threads)
     path = training.path(RESULTS / arguments.scale, seed)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "ablations" / path.stem
     dataset = training_set(training, arguments.data, arguments.scale)

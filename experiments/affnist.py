@@ -10,6 +10,7 @@ import pandas
 
 from capsrepro.ablations import affnist
 from capsrepro.core import files, params, paths
+from capsrepro.core.errors import Error
 from capsrepro.data.affnist import read_built
 from capsrepro.evidence import predictions
 from . import SEED, run_cli, scale_arguments
@@ -21,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Trains each variant with each seed, then writes three tables into `studies` of the scale."""
     known = params.read(arguments.params)
     folder = RESULTS / arguments.scale / affnist.FOLDER
-    stops = affnist.stops(known, arguments.scale)
+    stops, placed = affnist.stops(known, arguments.scale), places(arguments)  # may fail, so before hours of training
     checks, compared = [], []
     for name, settings in affnist.variants(known, arguments.scale).items():
         stop = stops[affnist.CAPSNET if name == "capsnet" else affnist.BASELINE]
@@ -34,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
             line |= {f"{key}_at_stop": first[key] if first else None for key in columns}
             compared.append(line | {f"{key}_at_end": last[key] for key in columns})
             print(line, flush=True)
-    for name, lines in {"baselines": compared, "checks": checks, "places": places(arguments)}.items():
+    for name, lines in {"baselines": compared, "checks": checks, "places": placed}.items():
         path = folder / f"affnist-{name}.csv"
         files.write_text(path, pandas.DataFrame(lines).to_csv(index=False, float_format="%.6g"))
         print(path)
@@ -48,6 +49,7 @@ def train(name: str, settings: params.RunConfig, seed: int, arguments: argparse.
 
     devices.forget_networks()
     devices.share_gpus()
+    devices.use_threads(settings.threads)
     load = [loading.load(settings, split, arguments.data, arguments.scale) for split in ("train", "stop", "test")]
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"), arguments.scale, "affnist", paths.stem(name, seed))
     watch = {affnist.STOP: load[1], affnist.TEST: load[2]}
@@ -57,12 +59,17 @@ def train(name: str, settings: params.RunConfig, seed: int, arguments: argparse.
 
 def places(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Accuracy by position and rotation, from the predictions of the table's two networks on the built affNIST."""
-    _, _, parameters = read_built(arguments.data / "built" / arguments.scale / "affnist.npz", 6)
+    built = arguments.data / "built" / arguments.scale / "affnist.npz"
+    _, _, parameters = read_built(built, 6)
     lines = []
     for run in (affnist.CAPSNET, affnist.BASELINE):
         path = paths.RunPaths(arguments.scale, run, 0).predictions
         if path.is_file():
             right = predictions.read(path).right
+            if len(right) != len(parameters):
+                counts = f"{len(right)} predictions, but {built} has {len(parameters)} images"
+                remedy = f"evaluate {run} again without {arguments.data / 'affnist'}, or build that set again"
+                raise Error(f"{path}: {counts}; {remedy}")
             lines += [{"network": run, **line} for line in affnist.by_place(parameters, right)]
     return lines
 

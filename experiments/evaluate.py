@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.data.multimnist import MultiMnist
     from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
-    from capsrepro.network import devices, environment, evaluation, models, ties
+    from capsrepro.network import devices, environment, evaluation, ties
     from capsrepro.network.weights import origin_of, weights_sha256
 
     devices.share_gpus()
@@ -30,10 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     settings = origin.for_evaluation
     devices.use_threads(settings.threads)
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
-    shape = {"classes": dataset.classes, "digits": dataset.digits}
-    members = [models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)]
-    model = models.ensemble(members)
-    trained = ties.load(model, where, origin)
+    model, members, trained = ties.restored(where, origin, dataset)
     sha256 = weights_sha256(model)
     names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}
     if trained != sha256:

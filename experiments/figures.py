@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from capsrepro import sources
 from capsrepro.core.errors import Error
 from . import FETCHED, run_cli
 
@@ -16,11 +17,10 @@ def data(arguments: argparse.Namespace) -> None:
 
     drawn = {}
     for name in arguments.names or NAMES:
-        folder = arguments.data / name
-        if name not in FETCHED or folder.is_dir():
+        if name not in FETCHED or sources.is_fetched(name, arguments.data):
             drawn[name] = picture(name, arguments.data, arguments.scale)
             continue
-        missing = f"data-{name}: not drawn, {folder} is not there; run python -m experiments.fetch {name}"
+        missing = f"data-{name}: not drawn, {arguments.data / name} lacks files; run python -m experiments.fetch {name}"
         if arguments.names:
             raise Error(missing)
         print(missing, flush=True)

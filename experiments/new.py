@@ -9,16 +9,15 @@ from . import run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Writes the entries and prints what trains the run."""
+    """Writes the entries and prints where they stand."""
     changed = {}
     for words in arguments.settings:
         key, equals, value = words.partition("=")
         if not equals:
             raise Error(f"{words}: expected KEY=VALUE, such as routing=2")
         changed[key] = value
-    scales = new_run.add(arguments.params, arguments.name, arguments.like, changed)
-    where = f"runs, the rows of {new_run.SELECTED} and the scales {', '.join(scales)}"
-    print(f"{arguments.params}: {arguments.name} added to {where}")
+    where = new_run.add(arguments.params, arguments.name, arguments.like, changed)
+    print(f"{arguments.params}: {arguments.name} added to {', '.join(where)}")
 
 
 if __name__ == "__main__":

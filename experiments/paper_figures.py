@@ -22,28 +22,27 @@ MORE = {"a2-cifar10": "figure-a2-cifar10"}  # drawn only where it is asked for
 
 def main(arguments: argparse.Namespace) -> None:
     """Draws all requested figures before writing any, and writes the numbers of Figures 5 and A.1 beside them."""
-    from capsrepro.core import files, paths
+    from capsrepro.core import files, params, paths
     from capsrepro.figures import charts, drawing, mistakes, reconstructions, segmentation, trained
 
-    name, data = arguments.run, arguments.data
-    once, run, both = (paths.RunPaths(arguments.scale, row, arguments.seed) for row in (ONCE, name, PAIRS))
-    network = functools.cache(functools.partial(trained.restored, data=data))
-    changes = functools.cache(lambda: trained.measured(network(run), run, data))
+    once, run, both = (paths.RunPaths(arguments.scale, row, arguments.seed) for row in (ONCE, arguments.run, PAIRS))
+    network = functools.cache(functools.partial(trained.restored, data=arguments.data))
+    changes = functools.cache(lambda: trained.measured(network(run), run, arguments.data))
     errors = functools.cache(
         lambda: segmentation.measure(network(both).model, network(both).dataset, network(both).given)
     )
-    numbers = {"5": errors, "a1": changes}
     losses = (charts.RATE, charts.LOSS)
+    numbers = {"5": errors, "a1": changes}
     draw = {
         "3": lambda: reconstructions.figure3(
             network(run).model, network(run).dataset, network(run).given, network(run).title
         ),
         "4": lambda: reconstructions.figure4(network(run).model, network(run).dataset, network(run).title),
         "a1": lambda: charts.figure_a1(trained.history(run, *charts.CHANGES)[1], changes(), network(run).title),
-        "a2": lambda: charts.figure_a2([trained.history(once, *losses), trained.history(run, *losses)], "MNIST"),
+        "a2": lambda: charts.figure_a2([trained.history(row, *losses) for row in (once, run)], params.TITLES["mnist"]),
         "a2-cifar10": lambda: charts.figure_a2(
             trained.histories(Path("results", arguments.scale), PHOTOGRAPHS, charts.RATE, charts.TOTAL_LOSS),
-            "CIFAR-10",
+            params.TITLES["cifar10"],
             charts.TOTAL_LOSS,
         ),
         "confusion": lambda: charts.confusion(network(run).given, network(run).title, network(run).names),
@@ -59,10 +58,11 @@ def main(arguments: argparse.Namespace) -> None:
         ),
         "confusion-multimnist": lambda: charts.confusion(network(both).given, network(both).title),
     }
-    wanted = arguments.only or (FILES if name == THRICE else OF_RUN)
+    wanted = arguments.only or (FILES if run.run == THRICE else OF_RUN)
+    trained.check(run, [figure for figure in OF_RUN if figure in wanted])
     drawn = {figure: draw[figure]() for figure in dict.fromkeys(wanted)}
     for figure, page in drawn.items():
-        stem = f"{FILES[figure]}-{name}" if name != THRICE and figure in OF_RUN else (FILES | MORE)[figure]
+        stem = f"{FILES[figure]}-{run.run}" if run.run != THRICE and figure in OF_RUN else (FILES | MORE)[figure]
         path = Path("results", arguments.scale, "figures", f"{stem}.png")
         drawing.save(page, path, path.with_suffix(".pdf"))
         if figure in numbers:

@@ -29,13 +29,12 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
     from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.evidence import model_card
-    from capsrepro.network import evaluation, models, ties
+    from capsrepro.network import evaluation, ties
     from capsrepro.network.weights import load_weights, origin_of, save_weights
 
     origin, measured = origin_of(where), files.read_json(where.metrics).get("wrong")
     dataset = loading.load(origin.settings, "test", arguments.data, arguments.scale)
-    model = models.build(origin.for_evaluation, (28, 28, 1))
-    trained = ties.load(model, where, origin)
+    model, _, trained = ties.restored(where, origin, dataset)
     as_trained = evaluation.evaluate(model, dataset).wrong
     with tempfile.TemporaryDirectory() as folder:
         save_weights(model, halved := Path(folder, where.published.name), origin=origin, half=True)

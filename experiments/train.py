@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
         places,
         state=Path(os.environ.get("CAPSREPRO_STATE", "state")),
         together=together,
-        stop=loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct else None,
+        stop=loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct is not None else None,
         watch=watch,
         verbose=1 if sys.stdout.isatty() else 2,
     )

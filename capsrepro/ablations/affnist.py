@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from capsrepro.core.errors import Error
 from capsrepro.core.params import Params, RunConfig
 
 FOLDER = Path("studies")  # in the folder of a scale
@@ -39,9 +40,18 @@ def variants(known: Params, scale: str) -> dict[str, RunConfig]:
 
 
 def stops(known: Params, scale: str) -> dict[str, float]:
-    """The accuracy on expanded MNIST, in percent, at which CapsNet and baseline stop, by run."""
-    found = {run: known.settings(run, scale).stop_pct for run in (CAPSNET, BASELINE)}
-    return {name: float(stop) for name, stop in found.items() if stop is not None}
+    """The accuracy on expanded MNIST, in percent, at which CapsNet and baseline stop, by run.
+
+    Raises:
+        Error: a run has none at the scale.
+    """
+    found = {}
+    for run in (CAPSNET, BASELINE):
+        if (stop := known.settings(run, scale).stop_pct) is None:
+            where = f"scale_settings.{scale}.{run}.stop_pct"
+            raise Error(f"{where}: missing; the comparison is made at this accuracy: 99.23 or 99.22 in the paper")
+        found[run] = stop
+    return found
 
 
 def crossing(history: Sequence[Mapping[str, float]], stop: float) -> Mapping[str, float] | None:

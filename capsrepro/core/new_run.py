@@ -12,12 +12,14 @@ from capsrepro.core import files, params, paths
 from capsrepro.core.errors import Error
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # a name is part of file names and of DVC's names of stages
-SELECTED = "quick"  # the scale at which a new run is trained by `dvc repro`
 AUTHORS = "released"  # the scale of the authors' published checkpoints: nothing is trained at it
 
 
 def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[str]:
-    """Adds a run with the settings of another one, some of them changed, and selects it at `SELECTED`.
+    """Adds a run with the settings of another one, some of them changed, and selects it for `dvc repro`.
+
+    It is selected at the first scale under `trainings` that has settings for it, with all seeds of that scale: in the
+    rows or, if its data are not made from MNIST, in `sources` and `further`.
 
     In a folder without a parameter file, the new file is that of the package with the run added.
 
@@ -28,11 +30,11 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
         changed: settings by name, as YAML; those that a scale may set are changed at each scale.
 
     Returns:
-        The scales that have settings for it.
+        The keys of the file under which it stands now, such as `runs` or `trainings.quick.rows`.
 
     Raises:
-        Error: the name is taken or not usable, the other run is unknown, or a setting is not valid; the file is then as
-            it was.
+        Error: the name is taken or not usable, the other run is unknown, there is no such scale, or a setting is not
+            valid; the file is then as it was.
     """
     source = paths.found(path)
     known = params.read(source)
@@ -44,15 +46,38 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
         raise Error(f"unknown run {like!r}; known: {', '.join(known.runs)}")
     text = source.read_text(encoding="utf-8")
     scales = [scale for scale, runs in known.scale_settings.items() if like in runs and scale != AUTHORS]
+    if (selected := next((scale for scale in known.trainings if scale in scales), None)) is None:
+        needed = f"one of the scales that have settings for {like}: {', '.join(scales) or 'none'}"
+        raise Error(f"{path}, trainings: expected {needed}; received {', '.join(known.trainings) or 'none'}; add one")
+    data = _value(changed["data"], "data") if "data" in changed else known.runs[like].data
+    additions = _selected(known, selected, name, data)
     for scale in (None, *scales):
         text = _with_entry(text, scale, name, like, changed, str(path))
+    for keys, items in additions.items():
+        for item in items:
+            text = _with_item(text, keys, item)
     with files.replacing(path) as temporary:
-        temporary.write_text(_with_row(text, name), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         try:
             params.read(temporary)
         except Error as fault:
             raise Error(str(fault).replace(str(temporary), str(path))) from fault
-    return scales
+    return ["runs", *(f"scale_settings.{scale}" for scale in scales), *map(".".join, additions)]
+
+
+def _selected(known: params.Params, scale: str, name: str, data: str) -> dict[tuple[str, ...], list[str]]:
+    """What selects the run at a scale: items of lists, as YAML, by the keys of each list."""
+    lists: dict[tuple[str, ...], list[str]] = {}
+    if data in params.FROM_MNIST:
+        if scale not in known.built:  # the stages of a scale with rows need its test sets
+            lists[("built",)] = [scale]
+        lists["trainings", scale, "rows"] = [name]
+    else:
+        if data not in known.sources:
+            lists[("sources",)] = [data]
+        seeds = known.trainings[scale].seeds
+        lists[("further",)] = [f"{{scale: {scale}, run: {name}, seed: {seed}, source: {data}}}" for seed in seeds]
+    return lists
 
 
 def _with_entry(text: str, scale: str | None, name: str, like: str, changed: Mapping[str, str], where: str) -> str:
@@ -76,15 +101,17 @@ def _with_entry(text: str, scale: str | None, name: str, like: str, changed: Map
     return _after(text, _end(entry), added)
 
 
-def _with_row(text: str, name: str) -> str:
-    """The text with the run as the last one of the rows that are trained at `SELECTED`."""
-    rows: Any = yaml.compose(text, yaml.SafeLoader)
-    for part in ("trainings", SELECTED, "rows"):
-        rows = _pair(rows, part)[1]
-    if rows.flow_style:
-        end = rows.value[-1].end_mark.index if rows.value else rows.start_mark.index + 1
-        return f"{text[:end]}{', ' if rows.value else ''}{name}{text[end:]}"
-    return _after(text, _end(rows), [f"{' ' * rows.start_mark.column}- {name}"])
+def _with_item(text: str, keys: tuple[str, ...], item: str) -> str:
+    """The text with an item at the end of a list; a list that is not there is added to the end of the text."""
+    items: Any = yaml.compose(text, yaml.SafeLoader)
+    if keys[0] not in [key.value for key, _ in items.value]:
+        return f"{text.rstrip()}\n{keys[0]}: [{item}]\n"
+    for key in keys:
+        items = _pair(items, key)[1]
+    if items.flow_style:
+        end = items.value[-1].end_mark.index if items.value else items.start_mark.index + 1
+        return f"{text[:end]}{', ' if items.value else ''}{item}{text[end:]}"
+    return _after(text, _end(items), [f"{' ' * items.start_mark.column}- {item}"])
 
 
 def _after(text: str, index: int, lines: list[str]) -> str:

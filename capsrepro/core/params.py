@@ -20,6 +20,15 @@ from capsrepro.core.validation import CONFIG, Count, Flag, Name, validated
 
 MOST_SEED = 100_000  # a layer's seed is below (MOST_SEED + 1) * MOST_MEMBERS * 1000, and has to be below 2**32
 MOST_MEMBERS = 32
+TITLES = {
+    "mnist": "MNIST",
+    "multimnist": "MultiMNIST",
+    "affnist": "affNIST",
+    "cifar10": "CIFAR-10",
+    "smallnorb": "smallNORB",
+    "svhn": "SVHN",
+}
+FROM_MNIST = ("mnist", "multimnist", "affnist")  # data that need no source but MNIST
 MOST_BYTES = 512 << 10  # of a parameter file; 1,000 runs at three scales take less
 
 Recipe = Literal["paper", "released"]
@@ -209,7 +218,9 @@ def read(path: Path = Path("params.yaml")) -> Params:
                 _check_layers(f"scale_settings.{scale}.{name}", params.settings(name, scale))
         for scale, selected in params.trainings.items():
             for row in selected.rows:
-                params.settings(row, scale)
+                if (data := params.settings(row, scale).data) not in FROM_MNIST:
+                    remedy = "use `sources` and `further` for it"
+                    raise Error(f"trainings.{scale}.rows: {row} needs {data}, which is not made from MNIST; {remedy}")
         for further in params.further:
             params.settings(further.run, further.scale)
             _check_source(further, params)

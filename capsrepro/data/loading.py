@@ -26,7 +26,7 @@ def load(run: RunConfig, split: Split, folder: Path, scale: str) -> Dataset:
     """
     examples = run.train_examples if split == "train" else None
     if run.data == "affnist":
-        published = split == "test" and (folder / "affnist").is_dir()
+        published = split == "test" and sources.is_fetched("affnist", folder)
         sha256 = sources.data_sha256("affnist" if published else "mnist", folder)  # verify before parsing
         built = folder / "built" / scale
         return affnist.load(folder, split, built=built, validate=run.validate, examples=examples, sha256=sha256)

@@ -5,7 +5,7 @@ can go on adding seeds until the result pleases.
 """
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from capsrepro.core.errors import Error
+from capsrepro.core.params import Params
 from capsrepro.core.paths import RunPaths
 from capsrepro.core.validation import CONFIG
 from capsrepro.evidence import csv_rows
@@ -85,7 +86,7 @@ def is_unplanned(plans: Sequence[Plan], result: Result) -> bool:
     return not result.counted_in or not any(plan.names(result) for plan in plans)
 
 
-def trainings(plans: Sequence[Plan], scale: str, data: Mapping[str, str], runs: Collection[str] = ()) -> list[RunPaths]:
+def trainings(plans: Sequence[Plan], scale: str, known: Params, runs: Collection[str] = ()) -> list[RunPaths]:
     """The planned trainings of a scale, in the order in which a campaign runs them.
 
     Lines in a row that share a data set are taken seed by seed, so that wherever a campaign stops, claims have pairs of
@@ -94,17 +95,23 @@ def trainings(plans: Sequence[Plan], scale: str, data: Mapping[str, str], runs: 
     Args:
         plans: of `read`.
         scale: the scale.
-        data: the data set of each run.
+        known: the settings.
         runs: only these; empty: all.
 
     Raises:
-        Error: no line is about one of the runs at the scale.
+        Error: no line is about one of the runs at the scale, or a planned run has no settings at it.
     """
     lines = [line for line in plans if line.scale == scale and (not runs or line.run in runs)]
     if unknown := sorted(set(runs) - {line.run for line in lines}):
         raise Error(f"plan.csv: no line about {unknown[0]} at the scale {scale}; add one, or name another run")
+    data = {}
+    for line in lines:
+        try:
+            data[line.run] = known.settings(line.run, scale).data
+        except Error as fault:
+            raise Error(f"plan.csv, {line.run}: {fault}; correct the plan, or add what is unknown") from fault
     order: list[RunPaths] = []
-    for _, group in itertools.groupby(lines, lambda line: data.get(line.run)):
+    for _, group in itertools.groupby(lines, lambda line: data[line.run]):
         each = [[RunPaths(line.scale, line.run, seed) for seed in line.seeds] for line in group]
         order += [where for turn in itertools.zip_longest(*each) for where in turn if where is not None]
     return order

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
-from capsrepro.core.params import RunConfig
+from capsrepro.core.params import TITLES, RunConfig
 from capsrepro.core.text import one_line
 from capsrepro.figures.confusion import confusions
 from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
@@ -66,6 +66,8 @@ def described(data: str, settings: RunConfig) -> str:
         data: title of the data set.
         settings: those that the network was trained with.
     """
+    if settings.routing is None:
+        return f"{data}, no capsules"
     iterations = f"{settings.routing} routing iteration{'s' * (settings.routing != 1)}"
     return f"{data}, {iterations}{', b ← a' * (settings.routing_update == 'replace')}"
 
@@ -117,7 +119,7 @@ def figure_a2(trainings: Sequence[tuple[int | None, pandas.DataFrame]], data: st
     groups: dict[int | None, list[pandas.DataFrame]] = {}
     for iterations, frame in trainings:
         groups.setdefault(iterations, []).append(frame)
-    paper = " (paper: CIFAR-10)" if data != "CIFAR-10" else ""
+    paper = " (paper: CIFAR-10)" if data != TITLES["cifar10"] else ""
     title = f"Figure A.2: training loss on {data}{paper}, {' and '.join(map(str, groups))} iterations"
     alone = " alone, without what the decoder adds" if column == LOSS else ""
     note = f"The margin loss{alone}; each point is the mean over the training steps since the point before it."

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from capsrepro.core.params import TITLES
 from capsrepro.data.affnist import PAD, AffNist
 from capsrepro.data.batches import Dataset, Stream, order, shifted, unit
 from capsrepro.data.cifar10 import Cifar10
@@ -54,7 +55,7 @@ def multimnist(train: MultiMnist, test: MultiMnist) -> Figure:
         "say by how many. The network sees min(255, first + second) and has to draw either digit."
     )
     rows = [*_pairs(train, _first(train), "training"), *_pairs(test, np.arange(min(_COUNT, len(test))), "test")]
-    return sheet("MultiMNIST", f"{note} {_data_names(train, test)}", rows)
+    return sheet(TITLES["multimnist"], f"{note} {_data_names(train, test)}", rows)
 
 
 def affnist(test: AffNist, digits: Mnist) -> Figure:
@@ -99,7 +100,7 @@ def cifar10(train: Cifar10, test: Cifar10) -> Figure:
             Row(unit(dataset.images[numbers]), texts, f"{split}, as published"),
             Row(visible(pixels), texts, f"{split}, as the network sees it"),
         ]
-    return sheet("CIFAR-10", f"{note} {_data_names(train, test)}", rows)
+    return sheet(TITLES["cifar10"], f"{note} {_data_names(train, test)}", rows)
 
 
 def visible(pixels: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def smallnorb(train: SmallNorb, test: SmallNorb) -> Figure:
             Row(_cameras(unit(dataset.images[numbers])), texts, f"{split}, every second pixel of the published"),
             Row(_cameras(pixels), texts, f"{split}, as the network sees it", span=(-_MOST, _MOST)),
         ]
-    return sheet("smallNORB", f"{note} {_data_names(train, test)}", rows)
+    return sheet(TITLES["smallnorb"], f"{note} {_data_names(train, test)}", rows)
 
 
 def svhn(train: Svhn, test: Svhn) -> Figure:
@@ -130,7 +131,7 @@ def svhn(train: Svhn, test: Svhn) -> Figure:
             caption = "" if part.start else f"{split}, as the network sees it"
             if texts[part]:
                 rows.append(Row(pixels[part], texts[part], caption))
-    return sheet("SVHN", f"Nothing is distorted in training. {_data_names(train, test)}", rows)
+    return sheet(TITLES["svhn"], f"Nothing is distorted in training. {_data_names(train, test)}", rows)
 
 
 def _data_names(*datasets: Dataset) -> str:

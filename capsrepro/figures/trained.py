@@ -9,16 +9,14 @@ import keras
 import pandas
 
 from capsrepro.core.errors import Error
-from capsrepro.core.params import RunConfig
+from capsrepro.core.params import TITLES, RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
 from capsrepro.data.batches import Dataset
 from capsrepro.figures import charts, routing_changes
 from capsrepro.figures.data import CIFAR10
-from capsrepro.network import devices, evaluation, models
-from capsrepro.network.weights import load_weights, origin_of, provenance_settings
-
-_TITLES = {"mnist": "MNIST", "multimnist": "MultiMNIST", "cifar10": "CIFAR-10"}
+from capsrepro.network import devices, evaluation, ties
+from capsrepro.network.weights import origin_of, provenance_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Trained:
     def title(self) -> str:
         """Data set and routing, see `charts.described`."""
         members = f"{self.settings.members} networks on " if self.settings.members > 1 else ""
-        return charts.described(f"{members}{_TITLES[self.settings.data]}", self.settings)
+        return charts.described(f"{members}{TITLES[self.settings.data]}", self.settings)
 
     @property
     def names(self) -> Sequence[str]:
@@ -54,16 +52,35 @@ def restored(where: RunPaths, data: Path) -> Trained:
         data: the folder of the data sets.
 
     Raises:
-        Error: weights or data are missing or damaged, or nothing says what the weights were trained with.
+        Error: weights or data are missing or damaged, nothing says what the weights were trained with, or they are of
+            another training than the run's provenance.
     """
     _check(where, where.weights)
-    settings = origin_of(where).for_evaluation
+    origin = origin_of(where)
+    settings = origin.for_evaluation
     devices.share_gpus()
     dataset = loading.load(dataclasses.replace(settings, test_pairs=1), "test", data, where.scale)
-    shape = {"classes": dataset.classes, "digits": dataset.digits}
-    model = models.ensemble([models.build(settings, dataset.image_shape, **shape) for _ in range(settings.members)])
-    load_weights(model, where.weights)
+    model, _, _ = ties.restored(where, origin, dataset)
     return Trained(model, dataset, settings)
+
+
+def check(where: RunPaths, figures: Sequence[str]) -> None:
+    """Refuses figures of a run that its network cannot have, before any is drawn.
+
+    Raises:
+        Error: the message names these figures, and what each needs; or the run has no provenance.
+    """
+    if not figures:
+        return
+    _check(where, where.origin)
+    settings = provenance_settings(where)
+    capsules = settings.routing is not None and settings.members == 1
+    decoder = capsules and settings.reconstruction
+    lacking = {} if capsules else {"a1": "a single CapsNet"}
+    lacking |= {} if decoder else dict.fromkeys(("3", "4"), "a single CapsNet with a decoder")
+    lacking |= {} if decoder and settings.data == "mnist" else {"a2": "a CapsNet of MNIST with a decoder"}
+    if faults := [f"{figure} needs {lacking[figure]}" for figure in figures if figure in lacking]:
+        raise Error(f"{where.origin}: not of a run for these figures: {', '.join(faults)}; name others with --only")
 
 
 def measured(network: Trained, where: RunPaths, data: Path) -> pandas.DataFrame:

@@ -11,6 +11,8 @@ from capsrepro.core.errors import Error
 from capsrepro.core.params import same_settings
 from capsrepro.core.paths import RunPaths
 from capsrepro.core.validation import Natural, Text, validated
+from capsrepro.data.batches import Dataset
+from capsrepro.network import models
 from capsrepro.network.weights import Origin, load_weights, provenance_settings, weights_sha256
 
 
@@ -21,6 +23,26 @@ class _Hashes:
     trained_sha256: Text = ""
     rounded_sha256: Text = ""
     steps_done: Natural | None = None
+
+
+def restored(where: RunPaths, origin: Origin, dataset: Dataset) -> tuple[keras.Model, list[keras.Model], str]:
+    """Builds the network of a run as it is evaluated, and loads its weights, see `load`.
+
+    Args:
+        where: the run.
+        origin: the origin that is stored with the weights.
+        dataset: gives the shape of an image and the numbers of its digits and classes.
+
+    Returns:
+        The network or ensemble, its members, and the hash of the weights as trained.
+
+    Raises:
+        Error: as for `load`.
+    """
+    run, shape = origin.for_evaluation, {"classes": dataset.classes, "digits": dataset.digits}
+    members = [models.build(run, dataset.image_shape, **shape) for _ in range(run.members)]
+    model = models.ensemble(members)
+    return model, members, load(model, where, origin)
 
 
 def load(model: keras.Model, where: RunPaths, origin: Origin) -> str:

@@ -37,8 +37,9 @@ def restore_released(model: keras.Model, prefix: Path | str) -> int:
         prefix: path of the checkpoint without `.index`, such as `model.ckpt-300000`.
 
     Returns:
-        The checkpoint's `global_step`; 0 if it has none. If the checkpoint has Adam's slots and the model is compiled,
-        training resumes after that step; without slots the optimizer does not change.
+        The checkpoint's `global_step`; 0 if it has none. If the model is compiled, training resumes after that step.
+        Adam's moments start at zero if the checkpoint has no slots; unlike in TensorFlow 1, which counts its powers
+        apart from the step, nothing corrects their bias then, so that the first updates are larger.
 
     Raises:
         Error: the checkpoint is missing or damaged, a number is not finite, or variables are missing, superfluous or of
@@ -59,7 +60,7 @@ def restore_released(model: keras.Model, prefix: Path | str) -> int:
         raise Error(f"{prefix}: not a checkpoint of this {model.name}: {'; '.join(faults)}")
     for name, variable in {**weights, **(_released_slots(model) if resumable else {})}.items():
         variable.assign(_from_released(name, values[name], variable))
-    if resumable and model.compiled:
+    if model.compiled and "global_step" in values:  # without slots too: the learning rate and the next names need it
         model.optimizer.iterations.assign(int(step))
     return int(step)
 

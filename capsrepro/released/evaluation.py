@@ -29,10 +29,10 @@ def members(checkpoint: str, count: int) -> list[Path]:
         Error: `checkpoint` has no `{}`, or members are missing; the message names them.
     """
     if count == 1:
-        return [Path(checkpoint.format(0) if "{}" in checkpoint else checkpoint)]
+        return [Path(checkpoint.replace("{}", "0"))]
     if "{}" not in checkpoint:
         raise Error(f"--checkpoint={checkpoint}: --num_trials={count} needs a {{}} in it for the number of each member")
-    numbered = [[Path(checkpoint.format(first + number)) for number in range(count)] for first in (0, 1)]
+    numbered = [[Path(checkpoint.replace("{}", str(first + number))) for number in range(count)] for first in (0, 1)]
     missing = [[prefix for prefix in prefixes if not Path(f"{prefix}.index").is_file()] for prefixes in numbered]
     complete, lacking = min(zip(numbered, missing, strict=True), key=lambda pair: len(pair[1]))
     if lacking:

@@ -20,7 +20,7 @@ from capsrepro.sources.parts import ContentError
 from capsrepro.sources.published import SOURCES, Source
 from capsrepro.sources.web import Patience, Web
 
-__all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch", "unpacked"]
+__all__ = ["LOCK", "NAMES", "Patience", "Web", "data_sha256", "fetch", "is_fetched", "unpacked"]
 
 NAMES = tuple(SOURCES)
 LOCK = Path("results/released_sources.lock.json")  # committed; hashes of files without a published hash
@@ -97,6 +97,17 @@ def unpacked(
                 remedy = f"delete it and its sha256 in {record.path}, and fetch it from who made it"
                 raise Error(f"{archive}: not unpacked ({fault}); {remedy}") from fault
     return place
+
+
+def is_fetched(name: str, folder: Path = Path("data"), *, table: Mapping[str, Source] = SOURCES) -> bool:
+    """Whether all files of a source are in `folder/name`; whether they are right is not checked.
+
+    The folder alone says nothing: a fetch that was stopped leaves part of the files, and `fetch --note` a note.
+
+    Raises:
+        Error: the source is unknown.
+    """
+    return all((folder / name / file.name).is_file() for file in _find(name, table).files)
 
 
 def data_sha256(

@@ -55,7 +55,7 @@ def train(
         dataset: the training split.
         seed: seed of the weights, the order of the data, its distortion and dropout.
         state: folder for the backups; backups of other settings, data or code in it are kept.
-        stop: the split whose accuracy ends the training early, if the run has a `stop_pct`.
+        stop: the split whose accuracy ends the training early; needed if the run has a `stop_pct`.
         watch: splits whose accuracy in percent is a column of the history, by the name of the column.
         logs: folder for TensorBoard, which has a folder for each fingerprint; None: no logs.
         sources: the source files that determine the weights; None: this module and that of `dataset`, with their
@@ -63,8 +63,8 @@ def train(
         verbose: as for Keras's `fit`.
 
     Raises:
-        Error: another process is training in `state`, the loss is not finite, or nothing is learnt; the last good
-            backup is kept.
+        Error: the run has a `stop_pct` and there is no `stop`, another process is training in `state`, the loss is not
+            finite, or nothing is learnt; the last good backup is kept.
         Stopped: a signal was received; the state is saved.
     """
     folders = {} if logs is None else {seed: logs}
@@ -115,9 +115,12 @@ def train_together(
         other seeds are not disturbed.
 
     Raises:
-        Error: another process is training in one of the folders, or the device has too little memory.
+        Error: the run has a `stop_pct` and there is no `stop`, another process is training in one of the folders, or
+            the device has too little memory.
         Stopped: a signal was received; the states of all seeds are saved.
     """
+    if run.stop_pct is not None and stop is None:
+        raise Error(f"stop_pct is {run.stop_pct}, but no data are given to measure it on; give `stop`, or no stop_pct")
     sizes.check_batch(run, dataset.image_shape, dataset.classes)
     used = sources_of(Path(__file__), dataset) if sources is None else set(sources)
     with_jax, wanted = keras.backend.backend() == "jax", wanted or list(states)

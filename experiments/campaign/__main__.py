@@ -27,8 +27,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise Error("--together: only JAX trains several seeds in one program; set KERAS_BACKEND=jax")
     known, plans = params.read(arguments.params), plan.read(paths.found(arguments.plan))
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"))
-    data = {name: run.data for name, run in known.runs.items()}
-    planned = plan.trainings(plans, arguments.scale, data, arguments.runs)
+    planned = plan.trainings(plans, arguments.scale, known, arguments.runs)
     if arguments.home:
         home.check(arguments.home, planned)
     if arguments.carried and not arguments.dry_run:
@@ -41,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         print("\n".join(" ".join(where.name for where in group) for group in groups.values()))
         return
-    for source in sorted({data[where.run] for where in waiting} & set(FETCHED)):
+    for source in sorted({known.runs[where.run].data for where in waiting} & set(FETCHED)):
         fetch(source, arguments.data)
     for number in (signal.SIGTERM, signal.SIGALRM):  # both end it as Ctrl-C does, and leave no training behind
         signal.signal(number, signal.default_int_handler)

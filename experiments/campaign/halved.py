@@ -1,5 +1,6 @@
 """Packs trained weights in half precision."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -31,12 +32,14 @@ def leave(folder: Path, where: RunPaths, data: Path) -> None:
 
 
 def _halve(where: RunPaths, data: Path, weights: Path, publication: Path) -> None:
-    from capsrepro.figures import trained
-    from capsrepro.network import ties
+    from capsrepro.data import loading
+    from capsrepro.network import devices, ties
     from capsrepro.network.weights import load_weights, origin_of, save_weights
 
-    origin, model = origin_of(where), trained.restored(where, data).model
-    as_trained = ties.load(model, where, origin)
+    devices.share_gpus()
+    origin = origin_of(where)
+    dataset = loading.load(dataclasses.replace(origin.for_evaluation, test_pairs=1), "test", data, where.scale)
+    model, _, as_trained = ties.restored(where, origin, dataset)
     save_weights(model, weights, origin=origin, half=True)
     load_weights(model, weights)
     entry = {"bytes": weights.stat().st_size, "sha256": files.sha256(weights), "note": ""}

@@ -21,9 +21,10 @@ def is_trained(where: RunPaths, settings: RunConfig) -> bool:
 
 
 def backups(where: RunPaths, state: Path) -> list[list[Path]]:
-    """The backups of each member of a training, the newest last, without those of other settings or code."""
+    """The backups of each member of a training, member 0 first, the newest last; none of other settings or code."""
     newest = []
-    for member in sorted((state / where.name).glob("[0-9]*")):
+    members = (path for path in (state / where.name).glob("*") if path.name.isdecimal())
+    for member in sorted(members, key=lambda path: int(path.name)):
         if found := sorted(member.glob("*/[0-9]*.npz"), key=written):
             newest.append(sorted(found[-1].parent.glob("[0-9]*.npz")))
     return newest

@@ -39,7 +39,7 @@ class Trainings:
         """Trains seeds of a run, unless they are predicted not to finish; the time of a step is known or measured."""
         settings = self.known.settings(group[0].run, group[0].scale)
         known = pace.known(group, settings) if self.is_predicting else None
-        expected = known[1] if known and settings.stop_pct else settings.steps * settings.members
+        expected = known[1] if known and settings.stop_pct is not None else settings.steps * settings.members
         if known and not self._fits(group, expected, known[0], "not started"):
             return "left"
         began, process, measured = time.time(), self._start("train", group), None

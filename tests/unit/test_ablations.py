@@ -13,7 +13,7 @@ import pytest
 from capsrepro.ablations import cases, comparison, trainings
 from capsrepro.ablations.cases import CASES
 from capsrepro.ablations.trainings import Count
-from capsrepro.core import params
+from capsrepro.core import files, params
 from capsrepro.core.errors import Error
 from capsrepro.data import loading
 from capsrepro.data.mnist import EveryShift, Mnist
@@ -259,6 +259,13 @@ def test_what_was_not_fetched_is_left_out_unless_it_is_named() -> None:
     assert "none-of-the-above" in {case.name for case in trainings.chosen(KNOWN, [], ["svhn"])}
     (named,) = trainings.chosen(KNOWN, ["none-of-the-above"], ["cifar10"])
     assert named.run == "cifar10-capsnet-r3"
+
+
+def test_a_folder_without_the_files_is_not_taken_for_fetched(trained: list[str]) -> None:
+    files.write_text(Path("data/cifar10/unreachable.txt"), "no mirror serves it")  # as `fetch --note` does
+    command.main(arguments(only=[], seeds=[0]))
+    assert trained
+    assert not [name for name in trained if name.startswith("cifar10")]
 
 
 def test_a_seed_must_be_on_both_sides_to_count(trained: list[str]) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import io, ndimage, stats
 
+from capsrepro import sources
 from capsrepro.core.errors import Error
-from capsrepro.data import affnist, mnist
+from capsrepro.core.params import RunConfig
+from capsrepro.data import affnist, loading, mnist
 from capsrepro.data.batches import generator
 from capsrepro.data.mnist import Mnist
 from tests.support.commands import run_module
@@ -209,6 +211,20 @@ def test_the_published_file_is_preferred_and_its_columns_are_images_row_by_row(f
     assert (len(data), data.name, data.built, data.parameters) == (7, "affnist", False, None)
     assert np.array_equal(data.images, upright)
     assert data.labels.tolist() == digits[1][:7].tolist()
+
+
+def test_a_folder_without_the_published_file_is_no_published_affnist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `fetch affnist --note` leaves it: the built set is then verified by the hash of MNIST."""
+    monkeypatch.setattr(sources, "data_sha256", lambda name, _: name)
+    monkeypatch.setattr(affnist, "load", lambda *_, sha256, **__: sha256)
+    run = RunConfig("affnist", "capsnet", routing=3)
+    (tmp_path / "affnist").mkdir()
+    (tmp_path / "affnist" / "unreachable.txt").touch()
+    assert loading.load(run, "test", tmp_path, "quick") == "mnist"
+    (tmp_path / "affnist" / "test.mat").touch()
+    assert loading.load(run, "test", tmp_path, "quick") == "affnist"
 
 
 PIXELS = np.zeros((1600, 2), np.uint8)

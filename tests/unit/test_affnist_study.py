@@ -10,6 +10,7 @@ import pytest
 
 from capsrepro.ablations import affnist
 from capsrepro.core import params, paths
+from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.data import loading
 from capsrepro.data.affnist import save
@@ -116,6 +117,35 @@ def test_the_command_writes_every_check_the_crossings_and_the_places(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     command.main(argparse.Namespace(**words))  # from the backups, without training
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, r"data/built/quick/affnist\.npz: not readable .*experiments\.build affnist"),
+        (20, r"predictions/affnist-capsnet-seed0\.npz: 50 predictions, but .*affnist\.npz has 20 images; evaluate"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused_before_the_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch, images: int | None, message: str
+) -> None:
+    path = project / "data" / "built" / "quick" / "affnist.npz"
+    if images:
+        labels = np.zeros(images, np.uint8)
+        save(path, np.zeros((images, 40, 40, 1), np.uint8), labels, placed(*[(0, 0, 0)] * images))
+    else:
+        path.unlink()
+    monkeypatch.setattr(command, "train", lambda *_: pytest.fail("trained"))
+    words = {"scale": "quick", "params": Path("params.yaml"), "data": Path("data"), "seeds": [0]}
+    with pytest.raises(Error, match=message):
+        command.main(argparse.Namespace(**words))
+
+
+def test_a_scale_without_the_accuracy_is_refused() -> None:
+    known = params.read(ROOT / "params.yaml")
+    del known.scale_settings["quick"]["affnist-baseline"]["stop_pct"]
+    with pytest.raises(Error, match=r"^scale_settings\.quick\.affnist-baseline\.stop_pct: missing; "):
+        affnist.stops(known, "quick")
 
 
 def test_the_networks_are_those_of_the_table_at_every_scale() -> None:

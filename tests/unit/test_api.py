@@ -160,5 +160,9 @@ def test_data_sets_are_loaded_by_name_and_fetched_only_if_they_are_not_there(
     with pytest.raises(Error, match="CAPSREPRO_OFFLINE"):
         capsrepro.datasets.load("multimnist", "test", tmp_path)
     (tmp_path / "svhn").mkdir()
+    (tmp_path / "svhn" / "train_32x32.mat").touch()  # a fetch that was stopped left one of two files
+    with pytest.raises(Error, match="CAPSREPRO_OFFLINE"):
+        capsrepro.datasets.load("svhn", folder=tmp_path)
+    (tmp_path / "svhn" / "test_32x32.mat").touch()
     with pytest.raises(Error, match="run `python -m experiments.fetch svhn`"):
         capsrepro.datasets.load("svhn", folder=tmp_path)

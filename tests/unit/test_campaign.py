@@ -12,7 +12,7 @@ import pytest
 
 from capsrepro.core import params
 from capsrepro.core.paths import RunPaths
-from experiments.campaign import home, pace
+from experiments.campaign import home, pace, progress
 from experiments.campaign.trainings import Trainings
 from tests.support import ROOT
 from tests.support.commands import run_module
@@ -125,6 +125,31 @@ def test_a_campaign_runs_only_what_is_named_and_refuses_what_is_not_planned(proj
     done = run(project, "c", "--dry-run")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: plan.csv: no line about c at the scale small; add one, or name another run\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("c", "unknown run 'c' in runs; known: d, a"), ("d", "unknown run 'd' in scale_settings.small")],
+)
+def test_a_plan_about_a_run_without_settings_is_refused_before_anything_runs(
+    project: Path, name: str, message: str
+) -> None:
+    (project / "params.yaml").write_text(PARAMS.replace("runs:\n", f"runs:\n  d: {RUN % ('mnist', '')}\n"))
+    with (project / "results" / "plan.csv").open("a") as plan:
+        plan.write(f"small,{name},0,5,5,steps,,why,0123abc\n")
+    done = run(project, "--dry-run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: plan.csv, {name}: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_members_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    where = RunPaths("small", "a", 0)
+    for member in (2, 10, 0):
+        backup = tmp_path / where.name / str(member) / "0123456789abcdef" / "00000005.npz"
+        backup.parent.mkdir(parents=True)
+        backup.touch()
+    assert [int(kept.parts[-3]) for [kept] in progress.backups(where, tmp_path)] == [0, 2, 10]
 
 
 def test_a_training_that_fails_does_not_stop_the_others(project: Path) -> None:

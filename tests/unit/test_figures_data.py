@@ -265,13 +265,15 @@ def arguments(folder: Path, *names: str) -> argparse.Namespace:
 def test_the_command_draws_what_is_there_and_says_what_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], digits: Digits
 ) -> None:
-    (tmp_path / "data" / "svhn").mkdir(parents=True)
+    for name, file in (("svhn", "train_32x32.mat"), ("svhn", "test_32x32.mat"), ("cifar10", "unreachable.txt")):
+        (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name / file).touch()
     monkeypatch.setattr(command, "picture", lambda *_: sheets.mnist(some(digits), some(digits)))
     command.data(arguments(tmp_path))
     said = capsys.readouterr().out.splitlines()
     for line, name in zip(said, ("cifar10", "smallnorb"), strict=False):
         folder = tmp_path / "data" / name
-        assert line == f"data-{name}: not drawn, {folder} is not there; run python -m experiments.fetch {name}"
+        assert line == f"data-{name}: not drawn, {folder} lacks files; run python -m experiments.fetch {name}"
     assert len(said) == 2 + 5
     written = sorted(path.name for path in (tmp_path / "results/quick/figures").iterdir())
     assert written == [f"data-{name}.png" for name in ("affnist", "expanded", "mnist", "multimnist", "svhn")]
@@ -304,7 +306,7 @@ def test_a_name_that_is_not_there_or_not_known_is_an_error(tmp_path: Path) -> No
         return run_module("experiments.figures", "data", name, "--data", "nowhere", "--results", tmp_path)
 
     absent, unknown, unbuilt = answer("cifar10"), answer("cifar"), answer("mnist")
-    line = "data-cifar10: not drawn, nowhere/cifar10 is not there; run python -m experiments.fetch cifar10"
+    line = "data-cifar10: not drawn, nowhere/cifar10 lacks files; run python -m experiments.fetch cifar10"
     assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", f"error: {line}\n")
     assert unknown.returncode == 2
     assert "expected one of mnist, multimnist" in unknown.stderr

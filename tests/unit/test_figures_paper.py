@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from capsrepro.core import files
+from capsrepro.core import files, params
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
@@ -610,6 +610,46 @@ def test_what_is_not_there_is_named_with_the_command_that_makes_it(
     ):
         command.main(arguments(*only))
     assert not (project / "results/quick/figures").exists()
+
+
+def with_settings(run: str, **changed: object) -> None:
+    """Gives a run's training other settings."""
+    where = RunPaths("quick", run, 0)
+    settings = dataclasses.replace(CAPSNET, **changed)
+    files.write_json(where.provenance, {"settings": settings.as_json(), "steps_done": 5})
+
+
+@pytest.mark.parametrize(
+    ("changed", "only", "refused"),
+    [
+        ({"reconstruction": False}, (), "3 needs a single CapsNet with a decoder, 4 needs a single CapsNet with a d"),
+        ({"reconstruction": False}, ("confusion", "4"), "4 needs a single CapsNet with a decoder; name others"),
+        ({"model": "mnist_baseline", "routing": None}, ("a1",), "a1 needs a single CapsNet; name others with --only"),
+        ({"data": "affnist"}, ("3", "a2"), "a2 needs a CapsNet of MNIST with a decoder; name others with --only"),
+        ({"members": 2}, ("a1",), "a1 needs a single CapsNet; name others with --only"),
+    ],
+)
+def test_figures_that_a_network_cannot_have_are_refused_before_any_is_drawn(
+    project: Path, changed: dict[str, object], only: tuple[str, ...], refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_settings(OTHER, **changed)
+    monkeypatch.setattr(trained, "restored", lambda *_, **__: pytest.fail("drawn"))
+    with pytest.raises(Error) as fault:
+        command.main(arguments(*only, run=OTHER))
+    assert str(fault.value).startswith(f"results/quick/provenance/{OTHER}-seed0.json: not of a run for these figures: ")
+    assert refused in str(fault.value)
+
+
+def test_weights_of_another_training_than_the_history_are_not_drawn(project: Path) -> None:
+    with_settings(OTHER, routing=5, test_pairs=1000, learning_rate=0.5)
+    with pytest.raises(Error, match=f"{OTHER}-seed0.weights.h5: not of the training that .* describes; train again"):
+        command.main(arguments("confusion", run=OTHER))
+
+
+@pytest.mark.parametrize("data", params.TITLES)
+def test_every_data_set_has_a_title(data: str) -> None:
+    settings = RunConfig(data, "mnist_baseline")
+    assert trained.Trained(None, None, settings).title == f"{params.TITLES[data]}, no capsules"
 
 
 def test_a_figure_that_is_not_known_is_refused() -> None:

@@ -29,7 +29,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_new_adds_lines_and_changes_no_other(path: Path) -> None:
     before = path.read_text()
-    assert new_run.add(path, "my-row", LIKE, {"routing": "2", "steps": "100"}) == ["quick", "medium", "full", "paper"]
+    scales = [f"scale_settings.{name}" for name in ("quick", "medium", "full", "paper")]
+    added = new_run.add(path, "my-row", LIKE, {"routing": "2", "steps": "100"})
+    assert added == ["runs", *scales, "trainings.quick.rows"]
     changes = [line for line in difflib.ndiff(before.splitlines(), path.read_text().splitlines()) if line[0] in "+-"]
     assert not [line for line in changes if line[0] == "-"]
     known, entry = params.read(path), params.read(ROOT / "params.yaml").settings(LIKE, "full")
@@ -51,6 +53,32 @@ def test_new_may_be_like_a_new_run_and_put_rows_into_a_list_in_one_line(path: Pa
     assert known.trainings["quick"].rows == ("alone", "a", "b")
     assert known.settings("b", "quick") == dataclasses.replace(known.settings("a", "quick"), dropout=0.25)
     assert "rows: [alone, a, b] # none\n" in path.read_text()
+
+
+def test_new_selects_the_run_at_the_first_scale_that_has_settings_for_it(path: Path) -> None:
+    added = new_run.add(path, "my-row", "validation-r3", {"routing": "2"})
+    assert added == ["runs", "scale_settings.medium", "built", "trainings.medium.rows"]
+    known = params.read(path)
+    assert known.trainings["medium"].rows == ("my-row",)
+    assert known.built == ("quick", "medium")  # the stages of a scale that has rows need its test sets
+    path.write_text(path.read_text().replace("medium: {rows: [my-row]", "low: {rows: []"))
+    with pytest.raises(
+        Error, match=r"trainings: expected one of the scales .* for validation-r3: medium; received qui"
+    ):
+        new_run.add(path, "other", "validation-r3", {})
+
+
+@pytest.mark.parametrize("sources", ["sources: [svhn]", ""])
+def test_new_selects_a_run_on_other_data_by_its_source(path: Path, sources: str) -> None:
+    path.write_text(path.read_text().replace("sources: []", sources).replace("seeds: [0]", "seeds: [0, 4]", 1))
+    added = new_run.add(path, "my-row", "svhn-capsnet", {})
+    assert added[-1] == "further"
+    known = params.read(path)
+    assert known.sources == ("svhn",)
+    assert [(one.scale, one.run, one.seed, one.source) for one in known.further] == [
+        ("quick", "my-row", seed, "svhn") for seed in (0, 4)
+    ]
+    assert "my-row" not in known.trainings["quick"].rows
 
 
 @pytest.mark.parametrize(
@@ -84,7 +112,8 @@ def test_new_command_takes_settings_before_and_after_its_options(path: Path) -> 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert (
         answer.stdout
-        == "params.yaml: my-row added to runs, the rows of quick and the scales quick, medium, full, paper\n"
+        == "params.yaml: my-row added to runs, scale_settings.quick, scale_settings.medium, scale_settings.full, "
+        "scale_settings.paper, trainings.quick.rows\n"
     )
     assert params.read(path).settings("my-row", "quick").batch_size == 64
 

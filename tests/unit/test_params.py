@@ -93,6 +93,11 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("seeds: [0, 1]", "seeds: []", "seeds: expected a list"),
         ("seeds: [0, 1]", "", "seeds: missing"),
         ("rows: [caps]", "rows: [none]", "unknown run 'none'"),
+        (
+            "data: mnist",
+            "data: svhn",
+            "trainings.quick.rows: caps needs svhn, which is not made from MNIST; use `sources`",
+        ),
         ("    caps: {steps", "    cups: {steps", "unknown run 'cups'"),
         ("seeds: [0, 1]", "seeds: [0, 1]\n    seeds: [2]", "the key 'seeds' stands twice"),
         ("seeds: [0, 1]", "seeds: [-1]", "seeds[0]: expected at least 0, received -1"),

@@ -14,6 +14,7 @@ from capsrepro.data.mnist import Mnist
 from capsrepro.network import models
 from capsrepro.network.weights import uncompiled, weights_sha256
 from capsrepro.released import checkpoints
+from capsrepro.released import evaluation as released_evaluation
 from capsrepro.training import feeding, loop
 from tests.support.digits import needs_tensorflow
 
@@ -60,7 +61,21 @@ def test_slots_are_not_needed_and_not_in_the_way(few: Mnist, tmp_path: Path) -> 
         assert weights_sha256(plain) == weights_sha256(uncompiled(model))
     fresh = loop.compiled(CAPSNET, few, seed=1)
     assert checkpoints.restore_released(fresh, bare) == 2
-    assert int(fresh.optimizer.iterations) == 0  # without moments the optimizer begins anew
+    assert (
+        int(fresh.optimizer.iterations) == 2
+    )  # the step decides the learning rate and the name of the next checkpoint
+    assert float(fresh.optimizer.learning_rate) == float(model.optimizer.learning_rate) < CAPSNET.learning_rate
+
+
+def test_members_of_an_ensemble_are_found_whatever_else_is_in_the_path(tmp_path: Path) -> None:
+    pattern = tmp_path / "{seed}" / "model{}.ckpt-5"
+    for number in (1, 2):
+        prefix = Path(str(pattern).replace("{}", str(number)))
+        prefix.parent.mkdir(exist_ok=True)
+        Path(f"{prefix}.index").touch()
+    found = released_evaluation.members(str(pattern), 2)
+    assert found == [tmp_path / "{seed}" / f"model{number}.ckpt-5" for number in (1, 2)]
+    assert released_evaluation.members(str(pattern), 1) == [tmp_path / "{seed}" / "model0.ckpt-5"]
 
 
 @with_checkpoints

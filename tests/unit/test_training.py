@@ -284,6 +284,14 @@ def test_a_training_ends_at_its_accuracy_and_stays_ended(few: Mnist, tmp_path: P
     assert weights_sha256(again.model) == weights_sha256(first.model)
 
 
+def test_a_training_that_ends_at_an_accuracy_needs_data_to_measure_it_on(few: Mnist, tmp_path: Path) -> None:
+    run = dataclasses.replace(CAPSNET, stop_pct=0.0)
+    with pytest.raises(Error, match=r"^stop_pct is 0\.0, but no data are given to measure it on; give `stop`"):
+        loop.train(run, few, 0, state=tmp_path, verbose=0)
+    assert not list(tmp_path.iterdir())
+    assert loop.train(run, few, 0, state=tmp_path, stop=few, verbose=0).steps == run.checkpoint_steps
+
+
 def test_an_accuracy_that_is_not_reached_is_told(few: Mnist, tmp_path: Path) -> None:
     run = dataclasses.replace(CAPSNET, stop_pct=100.0, steps=2)
     trained = loop.train(run, few, 0, state=tmp_path, stop=few, verbose=0)
