@@ -63,9 +63,9 @@ def measured(judged: Sequence[Judged]) -> list[list[str]]:
 
 def markdown(judged: Sequence[Judged], scale: str) -> str:
     """Both tables in Markdown, with a heading, the units and the meaning of the verdicts."""
-    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, lined.table(display(judged), SHOWN, "pipe", ALIGNMENT)]
+    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, lined.table(display(judged), SHOWN, ALIGNMENT)]
     if lines := measured(judged):
-        blocks += [HOW, lined.table(lines, MEASURED, "pipe", MEASURED_ALIGNMENT)]
+        blocks += [HOW, lined.table(lines, MEASURED, MEASURED_ALIGNMENT)]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -59,7 +59,7 @@ def numbers(table: pd.DataFrame, scale: str) -> str:
             shown.append(rf"\multicolumn{{4}}{{@{{}}l}}{{\emph{{{title}}}}} \\")
         shown.append(_row(_method(line), f"{line['paper']:g}", _ours(line), _MARKS.get(line["verdict"], _NONE)))
     columns = _raggedright("3.5cm") + "S[table-format=2.2]S[table-format=2.3(3)]c"
-    return _tabular(scale, columns, ("Method", "{Paper}", "{Ours}", ""), shown, _key(4, "7.7cm", _NUMBERS_KEY))
+    return _tabular(scale, columns, ("Method", "{Paper}", "{Ours}", ""), shown, _key(_NUMBERS_KEY))
 
 
 def all_numbers(table: pd.DataFrame, scale: str) -> str:
@@ -90,7 +90,7 @@ def effects(judged: Sequence[Judged], scale: str) -> str:
             mark = _MARKS.get(one.verdict, _NONE)
             shown.append(_row(statement, _signed(one.claim.paper_effect), _signed(_effect(one)), mark))
     columns = _raggedright("4.6cm") + "S[table-format=+2.2]S[table-format=+2.2]c"
-    return _tabular(scale, columns, ("Claim", "{Paper}", "{Ours}", ""), shown, _key(4, "7.7cm", _CLAIMS_KEY))
+    return _tabular(scale, columns, ("Claim", "{Paper}", "{Ours}", ""), shown, _key(_CLAIMS_KEY))
 
 
 def all_effects(judged: Sequence[Judged], scale: str) -> str:
@@ -165,8 +165,9 @@ def _row(*cells: str) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _key(columns: int, width: str, text: str) -> str:
-    return rf"\multicolumn{{{columns}}}{{@{{}}p{{{width}}}@{{}}}}{{{text}}} \\"
+def _key(text: str) -> str:
+    """A last line below a table of four columns for a column of the page, as wide as they are."""
+    return rf"\multicolumn{{4}}{{@{{}}p{{7.7cm}}@{{}}}}{{{text}}} \\"
 
 
 def _tabular(scale: str, columns: str, head: Sequence[str], lines: Sequence[str], key: str = "") -> str:

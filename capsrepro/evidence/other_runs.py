@@ -27,7 +27,7 @@ def markdown(known: Params, ours: Scale) -> list[str]:
         Error: kept answers are damaged; the message names the file.
     """
     found = lines(known, ours)
-    return [f"## {TITLE}", ABOUT, lined.table(found, SHOWN, "pipe", ALIGNMENT)] if found else []
+    return [f"## {TITLE}", ABOUT, lined.table(found, SHOWN, ALIGNMENT)] if found else []
 
 
 def lines(known: Params, ours: Scale) -> list[list[str]]:

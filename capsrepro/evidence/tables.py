@@ -76,9 +76,10 @@ def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = (), after: 
         notes: sentences above the table, such as those of `comparison.budgets`.
         after: blocks below all tables, such as those of `other_runs.markdown`.
     """
-    blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes, _tabulated(table, "pipe")]
+    blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes]
+    blocks.append(lined.table(display(table).to_numpy().tolist(), SHOWN, ALIGNMENT))
     if lines := power(table):
-        blocks += [POWER, lined.table(lines, POWERED, "pipe", POWER_ALIGNMENT)]
+        blocks += [POWER, lined.table(lines, POWERED, POWER_ALIGNMENT)]
     return "\n\n".join([*blocks, *after]) + "\n"
 
 
@@ -141,7 +142,3 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
         str(verdicts.Verdict(line["verdict"], tuple(filter(None, [line["remarks"]])))),
     )
     return dict(zip(SHOWN, cells, strict=True))
-
-
-def _tabulated(table: pd.DataFrame, style: str) -> str:
-    return lined.table(display(table).to_numpy().tolist(), SHOWN, style, ALIGNMENT)
