@@ -68,6 +68,12 @@ def build(ours: Scale) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(dict.fromkeys(_WHOLE, "Int64") | {"reconstruction": "boolean"})
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of the table of `build` as values by column; an empty cell is None."""
+    lines: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return lines
+
+
 def verdict(ours: Scale, row: Row) -> Verdict:
     """The verdict of one scale on one number of the paper.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from capsrepro.core.text import whole_line
-from capsrepro.evidence import claims
+from capsrepro.evidence import claims, comparison
 from capsrepro.evidence.claim_results import Judged
 
 _MARKS = {
@@ -49,7 +49,7 @@ def numbers(table: pd.DataFrame, scale: str) -> str:
 
     Published checkpoints without a result are left out.
     """
-    lines, shown, title = _records(table), [], ""
+    lines, shown, title = comparison.records(table), [], ""
     for place, line in enumerate(lines):
         if not line["seeds"] and line["id"] in {other["id"] for other in lines[:place]}:
             continue
@@ -65,7 +65,7 @@ def numbers(table: pd.DataFrame, scale: str) -> str:
 def all_numbers(table: pd.DataFrame, scale: str) -> str:
     """The whole table of `comparison.build` for an appendix: margins, intervals, seeds, verdicts and deviations too."""
     shown = []
-    for line in _records(table):
+    for line in comparison.records(table):
         paper = f"{line['paper']:g}" + ("" if line["paper_std"] is None else f" +- {line['paper_std']:g}")
         span = _span(line["interval_low"], line["interval_high"])
         words = _escaped(line["verdict"] + (f" ({line['remarks']})" if line["remarks"] else ""))
@@ -108,11 +108,6 @@ def all_effects(judged: Sequence[Judged], scale: str) -> str:
     columns = _raggedright("3.5cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.5cm")
     head = ("Claim, and where it is made", "{Paper}", "{Ours}", r"95\,\% interval", "$n$", "$p$ (Holm)", "Verdict")
     return _tabular(scale, columns, head, shown)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    filled = table.astype(object).where(table.notna(), None)
-    return [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
 
 
 def _set(line: Mapping[str, Any]) -> tuple[str, str]:

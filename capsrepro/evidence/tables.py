@@ -42,8 +42,7 @@ _NOT_COUNTS = ("counted_in", "test_sha256", "stop_accuracy_pct", "rounded_from",
 
 def display(table: pd.DataFrame) -> pd.DataFrame:
     """Formats the table of `comparison.build` for reading: text in the columns `SHOWN`."""
-    filled = table.astype(object).where(table.notna(), None)
-    lines = [_shown(dict(zip(filled.columns, cells, strict=True))) for cells in filled.itertuples(index=False)]
+    lines = [_shown(line) for line in comparison.records(table)]
     return pd.DataFrame(lines, columns=list(SHOWN), dtype=str)
 
 
@@ -52,8 +51,6 @@ def power(table: pd.DataFrame) -> list[list[str]]:
 
     Rows without a verdict on the paper's number are left out.
     """
-    filled = table.astype(object).where(table.notna(), None)
-    lines = [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
     return [
         [
             line["id"] + ("" if line["method"].count(",") == 1 else f" ({line['method'].split(', ')[1]})"),
@@ -62,7 +59,7 @@ def power(table: pd.DataFrame) -> list[list[str]]:
             f"{line['power']:.2f}",
             "over 1000" if line["seeds_needed"] is None else str(line["seeds_needed"]),
         ]
-        for line in lines
+        for line in comparison.records(table)
         if line["power"] is not None
     ]
 
@@ -118,7 +115,7 @@ def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: s
 
 
 def _shown(line: Mapping[str, Any]) -> dict[str, str]:
-    """Formats one line of `comparison.build`, whose empty cells are None, for `display`."""
+    """Formats one line of `comparison.records` for `display`."""
     measured = span = difference = ""
     if line["measured"] is not None:
         measured = f"{line['measured']:.2f} ({line['wrong']}/{line['examples']})"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from capsrepro.evidence import comparison
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.paper import DATA
 from capsrepro.evidence.scale import Scale
@@ -74,12 +75,10 @@ def of_numbers(ours: Scale, table: pd.DataFrame) -> Forest:
 
     Data sets with a single number share an axis. Published checkpoints without a result are left out.
     """
-    filled = table.astype(object).where(table.notna(), None)
-    found = [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
     numbers: Counter[str] = Counter(row.data for row in ours.rows.values())
     seen: set[str] = set()
     lines = []
-    for line in found:
+    for line in comparison.records(table):
         if line["seeds"] or line["id"] not in seen:
             lines.append((_data_set(ours.rows[line["id"]].data, line["measure"], numbers), _number(line)))
         seen.add(line["id"])
@@ -137,7 +136,7 @@ def _data_set(data: str, measure: str, numbers: Mapping[str, int]) -> str:
 
 
 def _number(line: Mapping[str, Any]) -> Line:
-    """A line of `comparison.build`, whose empty cells are None."""
+    """A line of `comparison.records`."""
     spread = "" if line["paper_std"] is None else f" ± {line['paper_std']:g}"
     words = [f"paper {line['paper']:g}{spread}, margin {line['margin']:g}"]
     if line["measured"] is not None:
