@@ -14,6 +14,7 @@ import pandas as pd
 from capsrepro.core.text import whole_line
 from capsrepro.evidence import claims, comparison
 from capsrepro.evidence.claim_results import Judged
+from capsrepro.evidence.lined import signed
 
 _MARKS = {
     "reproduced": "$=$",
@@ -88,7 +89,7 @@ def effects(judged: Sequence[Judged], scale: str) -> str:
         if one.verdict != claims.PICTURES:
             statement = _escaped(re.sub(r" \(.*\)$", "", one.claim.statement))
             mark = _MARKS.get(one.verdict, _NONE)
-            shown.append(_row(statement, _signed(one.claim.paper_effect), _signed(_effect(one)), mark))
+            shown.append(_row(statement, signed(one.claim.paper_effect), signed(_effect(one)), mark))
     columns = _raggedright("4.6cm") + "S[table-format=+2.2]S[table-format=+2.2]c"
     return _tabular(scale, columns, ("Claim", "{Paper}", "{Ours}", ""), shown, _key(_CLAIMS_KEY))
 
@@ -102,8 +103,8 @@ def all_effects(judged: Sequence[Judged], scale: str) -> str:
         p = "" if one.p_holm is None else "$<$0.0001" if one.p_holm < 1e-4 else rf"\num{{{one.p_holm:.2g}}}"
         words = _escaped(one.verdict + (f" ({', '.join(one.remarks)})" if one.remarks else ""))
         statement = _escaped(f"{one.claim.statement}; {one.claim.where}")
-        effect = _signed(_effect(one))
-        shown.append(_row(statement, _signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
+        effect = signed(_effect(one))
+        shown.append(_row(statement, signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
         shown.append(_SPACE)
     columns = _raggedright("3.5cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.5cm")
     head = ("Claim, and where it is made", "{Paper}", "{Ours}", r"95\,\% interval", "$n$", "$p$ (Holm)", "Verdict")
@@ -137,10 +138,6 @@ def _ours(line: Mapping[str, Any]) -> str:
 
 def _effect(one: Judged) -> float | None:
     return None if one.effect is None else one.effect.effect
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _span(low: float | None, high: float | None, sign: str = "") -> str:

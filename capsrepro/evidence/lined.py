@@ -1,4 +1,4 @@
-"""Tables of text in Markdown, whose cells may hold anything."""
+"""Cells and tables of text: Markdown whose cells may hold anything, and numbers with their signs."""
 
 from collections.abc import Sequence
 
@@ -19,3 +19,8 @@ def table(lines: Sequence[Sequence[str]], columns: Sequence[str], alignment: Seq
     return tabulate.tabulate(
         cells, headers=list(columns), tablefmt="pipe", disable_numparse=True, colalign=list(alignment)
     )
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign and two decimals, and never -0.00; empty if there is none."""
+    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"

@@ -59,7 +59,7 @@ def _line(known: Params, ours: Scale, name: str) -> list[str]:
     word = "better" if effect.high < 0 else "worse" if effect.low > 0 else "no difference shown"
     span = "" if math.isinf(effect.low) else f"{effect.low:+.2f} to {effect.high:+.2f}"
     remarks = f" ({', '.join(told)})" if told else ""
-    return [*cells, f"{round(effect.effect, 2) + 0.0:+.2f}", span, word + remarks]
+    return [*cells, lined.signed(effect.effect), span, word + remarks]
 
 
 def _incomparable(ours: Scale, name: str, like: str | None) -> str | None:

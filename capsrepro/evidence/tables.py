@@ -116,12 +116,10 @@ def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: s
 
 def _shown(line: Mapping[str, Any]) -> dict[str, str]:
     """Formats one line of `comparison.records` for `display`."""
-    measured = span = difference = ""
+    measured = span = ""
     if line["measured"] is not None:
         measured = f"{line['measured']:.2f} ({line['wrong']}/{line['examples']})"
         span = f"{line['interval_low']:.2f} to {line['interval_high']:.2f}"
-    if line["difference"] is not None:
-        difference = f"{round(line['difference'], 2) + 0.0:+.2f}"  # no -0.00
     if line["std"] is not None:
         measured = f"{line['measured']:.3f} ± {line['std']:.3f} ({line['seeds']})"
     paper = f"{line['paper']:g}"
@@ -135,7 +133,7 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
         measured,
         span,
         paper + bracket + remark,
-        difference,
+        lined.signed(line["difference"]),
         str(verdicts.Verdict(line["verdict"], tuple(filter(None, [line["remarks"]])))),
     )
     return dict(zip(SHOWN, cells, strict=True))

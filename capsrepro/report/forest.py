@@ -13,6 +13,7 @@ import pandas as pd
 
 from capsrepro.evidence import comparison
 from capsrepro.evidence.claim_results import Judged
+from capsrepro.evidence.lined import signed
 from capsrepro.evidence.paper import DATA
 from capsrepro.evidence.scale import Scale
 from capsrepro.report import axes
@@ -111,12 +112,12 @@ def _effect(one: Judged) -> Line:
     margin = claim.margin or 0.0
     least = None if claim.least is None else claim.least * (1 if claim.direction == "higher" else -1)
     known = effect is not None and math.isfinite(effect.low)
-    words = [f"paper {_signed(claim.paper_effect)}" if claim.paper_effect is not None else "paper: no number"]
+    words = [f"paper {signed(claim.paper_effect)}" if claim.paper_effect is not None else "paper: no number"]
     if effect is not None:
-        words.append(f"ours {_signed(effect.effect)}")
-        words += [f"{_signed(effect.low)} to {_signed(effect.high)}"] if known else ["no interval"]
+        words.append(f"ours {signed(effect.effect)}")
+        words += [f"{signed(effect.low)} to {signed(effect.high)}"] if known else ["no interval"]
         words.append(_seeds(one.seeds))
-    words.append(f"margin {margin:g}" + ("" if least is None else f", at least {_signed(least)} claimed"))
+    words.append(f"margin {margin:g}" + ("" if least is None else f", at least {signed(least)} claimed"))
     return Line(
         claim.statement,
         "; ".join(words),
@@ -165,7 +166,3 @@ def _named(line: Mapping[str, Any]) -> str:
 
 def _seeds(count: int) -> str:
     return f"{count} seed{'s' if count > 1 else ''}"
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}"
