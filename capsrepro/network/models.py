@@ -90,9 +90,7 @@ def capsnet(
         name="digit_capsules",
     )
     image = keras.Input(image_shape, name="image")
-    features = _convolution(run.conv_channels[0], 9, run, 0.05, seed, _CONVOLUTIONS[0], "conv1")(
-        image
-    )  # (B, 20, 20, 256)
+    features = _convolution(run.conv_channels[0], 9, run, 0.05, seed, 0, "conv1")(image)  # (B, 20, 20, 256)
     capsules = digit(primary(features))  # (B, C, 16)
     outputs = {"scores": Lengths(name="scores")(capsules)}
     inputs = {"image": image}
