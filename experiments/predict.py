@@ -10,19 +10,19 @@ import tabulate
 
 from capsrepro.core import params, paths, text
 from capsrepro.core.errors import Error
+from capsrepro.core.paths import BEST_FIRST
 from capsrepro.data import picture_files, pictures
 from . import SEED, at_least, run_cli
 
-SCALES = ("paper", "full", "quick")
 DRAWN = 80  # largest number of pictures drawn, eight in a row
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Classifies all readable pictures; each unreadable file is reported in one line, and the exit code is then 1."""
     picture_files.check_output(arguments.output, arguments.images)
-    scale, weights = arguments.scale or SCALES[0], arguments.weights
+    scale, weights = arguments.scale or BEST_FIRST[0], arguments.weights
     if weights is None:
-        scales = [arguments.scale] if arguments.scale else SCALES
+        scales = [arguments.scale] if arguments.scale else BEST_FIRST
         scale, weights = paths.trained(arguments.run, arguments.seed, scales)
     from capsrepro.network.weights import evaluation_settings
 
@@ -71,9 +71,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
     parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
-    parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(SCALES)} that has any")
+    parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(BEST_FIRST)} that has any")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the training")
-    parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({SCALES[0]})")
+    parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({BEST_FIRST[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     run_cli(main, parser)

@@ -134,19 +134,26 @@ def change_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) 
             write_json(path, after)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of an uncompressed .npz file, by name.
+def read_arrays(path: Path, most: int | None = None) -> dict[str, np.ndarray]:
+    """Reads the arrays of an .npz file, by name, in bounded memory, whatever its headers claim.
 
-    The memory used is bounded by the size of the file, even if its headers claim more.
+    Args:
+        path: the file.
+        most: largest size of all arrays in bytes; None: the size of the file, whose arrays are not compressed.
 
     Raises:
         Exception: the file is damaged; zipfile and NumPy then raise exceptions of many types.
     """
     with zipfile.ZipFile(regular(path)) as archive:
-        # Members are not compressed, so their claimed sizes must fit into the file.
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise ValueError("its members claim to be larger than it is")
-        return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+        members = archive.infolist()
+        most = path.stat().st_size if most is None else most
+        if (size := sum(member.file_size for member in members)) > most:
+            raise ValueError(f"its members claim to hold {size} bytes, at most {most} are read")
+        found = {}
+        for member in members:
+            with archive.open(member) as file:  # read() without a size would unpack whatever is there
+                found[member.filename.removesuffix(".npy")] = _array(file.read(member.file_size))
+        return found
 
 
 def sha256(path: Path) -> str:

@@ -3,15 +3,13 @@
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from capsrepro.core.errors import Error
 from capsrepro.core.text import one_line
-
-T = TypeVar("T")
 
 CONFIG = ConfigDict(extra="forbid")  # an unknown key is an error
 

@@ -41,8 +41,8 @@ def display(judged: Sequence[Judged]) -> list[list[str]]:
             one.claim.id,
             one.claim.statement,
             one.claim.where,
-            _signed(one.claim.paper_effect),
-            _signed(one.effect.effect) if one.effect else "",
+            lined.signed(one.claim.paper_effect),
+            lined.signed(one.effect.effect) if one.effect else "",
             _span(one),
             str(Verdict(one.verdict, one.remarks)),
         ]
@@ -63,9 +63,9 @@ def measured(judged: Sequence[Judged]) -> list[list[str]]:
 
 def markdown(judged: Sequence[Judged], scale: str) -> str:
     """Both tables in Markdown, with a heading, the units and the meaning of the verdicts."""
-    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, lined.table(display(judged), SHOWN, "pipe", ALIGNMENT)]
+    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, lined.table(display(judged), SHOWN, ALIGNMENT)]
     if lines := measured(judged):
-        blocks += [HOW, lined.table(lines, MEASURED, "pipe", MEASURED_ALIGNMENT)]
+        blocks += [HOW, lined.table(lines, MEASURED, MEASURED_ALIGNMENT)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -113,14 +113,10 @@ def _rounded(value: float) -> float | None:
     return round(value, 4) + 0.0 if math.isfinite(value) else None
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"  # no -0.00
-
-
 def _span(one: Judged) -> str:
     if one.effect is None or not math.isfinite(one.effect.low):
         return ""
-    return f"{_signed(one.effect.low)} to {_signed(one.effect.high)}"
+    return f"{lined.signed(one.effect.low)} to {lined.signed(one.effect.high)}"
 
 
 def _p(value: float | None) -> str:

@@ -68,13 +68,29 @@ def build(ours: Scale) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(dict.fromkeys(_WHOLE, "Int64") | {"reconstruction": "boolean"})
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of the table of `build` as values by column; an empty cell is None."""
+    lines: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return lines
+
+
 def verdict(ours: Scale, row: Row) -> Verdict:
     """The verdict of one scale on one number of the paper.
 
     Raises:
         Error: stored predictions are damaged; the message names the file.
     """
-    return _judged(ours, row)[0]
+    seeds = ours.of(row.id)
+    return verdicts.judge(
+        row,
+        seeds,
+        ours.settings.get(row.id),
+        ours.paper_settings.get(row.id),
+        ours.reasons.get(row.id, ""),
+        by_digit=_by_digit(ours, row, seeds),
+        gap=functools.partial(claim_results.gap, ours),
+        unplanned=any(is_unplanned(ours.plans, one) for one in seeds),
+    )
 
 
 def budgets(found: Sequence[Result]) -> list[str]:
@@ -96,24 +112,8 @@ def budgets(found: Sequence[Result]) -> list[str]:
     return sentences
 
 
-def _judged(ours: Scale, row: Row) -> tuple[Verdict, np.ndarray | None]:
-    """The verdict, and the fraction of each digit's images that is right if `verdicts.interval` needs it."""
-    seeds = ours.of(row.id)
-    shares = _by_digit(ours, row, seeds)
-    found = verdicts.judge(
-        row,
-        seeds,
-        ours.settings.get(row.id),
-        ours.paper_settings.get(row.id),
-        ours.reasons.get(row.id, ""),
-        by_digit=shares,
-        gap=functools.partial(claim_results.gap, ours),
-        unplanned=any(is_unplanned(ours.plans, one) for one in seeds),
-    )
-    return found, shares
-
-
 def _by_digit(ours: Scale, row: Row, seeds: Sequence[Result]) -> np.ndarray | None:
+    """The fraction of each digit's images that is right, if `verdicts.interval` needs it and it is known."""
     if len(seeds) != 1 or not clusters.share_digits(row.data, seeds[0].examples):
         return None
     kept = ours.predictions(seeds[0])
@@ -123,13 +123,12 @@ def _by_digit(ours: Scale, row: Row, seeds: Sequence[Result]) -> np.ndarray | No
 def _line(ours: Scale, row: Row) -> dict[str, Any]:
     """One line of `build`; its routing and reconstruction are those of our run, not of the paper's."""
     seeds = ours.of(row.id)
-    found, shares = _judged(ours, row)
+    found = verdict(ours, row)
     first = seeds[0] if seeds else None
     values = verdicts.measured(row, seeds)
     mean = statistics.fmean(values) if values else None
-    low, high = verdicts.interval(row, seeds, shares) if seeds else (None, None)
-    changed = found.word == "changed"
-    could = verdicts.power_of(row, seeds) if found.word in verdicts.JUDGED else None
+    low, high = found.interval or (None, None)
+    changed, could = found.word == "changed", found.power
     return {
         "id": row.id,
         "where": row.where,

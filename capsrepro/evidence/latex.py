@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from capsrepro.core.text import whole_line
-from capsrepro.evidence import claims
+from capsrepro.evidence import claims, comparison
 from capsrepro.evidence.claim_results import Judged
+from capsrepro.evidence.lined import signed
 
 _MARKS = {
     "reproduced": "$=$",
@@ -49,7 +50,7 @@ def numbers(table: pd.DataFrame, scale: str) -> str:
 
     Published checkpoints without a result are left out.
     """
-    lines, shown, title = _records(table), [], ""
+    lines, shown, title = comparison.records(table), [], ""
     for place, line in enumerate(lines):
         if not line["seeds"] and line["id"] in {other["id"] for other in lines[:place]}:
             continue
@@ -59,13 +60,13 @@ def numbers(table: pd.DataFrame, scale: str) -> str:
             shown.append(rf"\multicolumn{{4}}{{@{{}}l}}{{\emph{{{title}}}}} \\")
         shown.append(_row(_method(line), f"{line['paper']:g}", _ours(line), _MARKS.get(line["verdict"], _NONE)))
     columns = _raggedright("3.5cm") + "S[table-format=2.2]S[table-format=2.3(3)]c"
-    return _tabular(scale, columns, ("Method", "{Paper}", "{Ours}", ""), shown, _key(4, "7.7cm", _NUMBERS_KEY))
+    return _tabular(scale, columns, ("Method", "{Paper}", "{Ours}", ""), shown, _key(_NUMBERS_KEY))
 
 
 def all_numbers(table: pd.DataFrame, scale: str) -> str:
     """The whole table of `comparison.build` for an appendix: margins, intervals, seeds, verdicts and deviations too."""
     shown = []
-    for line in _records(table):
+    for line in comparison.records(table):
         paper = f"{line['paper']:g}" + ("" if line["paper_std"] is None else f" +- {line['paper_std']:g}")
         span = _span(line["interval_low"], line["interval_high"])
         words = _escaped(line["verdict"] + (f" ({line['remarks']})" if line["remarks"] else ""))
@@ -88,9 +89,9 @@ def effects(judged: Sequence[Judged], scale: str) -> str:
         if one.verdict != claims.PICTURES:
             statement = _escaped(re.sub(r" \(.*\)$", "", one.claim.statement))
             mark = _MARKS.get(one.verdict, _NONE)
-            shown.append(_row(statement, _signed(one.claim.paper_effect), _signed(_effect(one)), mark))
+            shown.append(_row(statement, signed(one.claim.paper_effect), signed(_effect(one)), mark))
     columns = _raggedright("4.6cm") + "S[table-format=+2.2]S[table-format=+2.2]c"
-    return _tabular(scale, columns, ("Claim", "{Paper}", "{Ours}", ""), shown, _key(4, "7.7cm", _CLAIMS_KEY))
+    return _tabular(scale, columns, ("Claim", "{Paper}", "{Ours}", ""), shown, _key(_CLAIMS_KEY))
 
 
 def all_effects(judged: Sequence[Judged], scale: str) -> str:
@@ -102,17 +103,12 @@ def all_effects(judged: Sequence[Judged], scale: str) -> str:
         p = "" if one.p_holm is None else "$<$0.0001" if one.p_holm < 1e-4 else rf"\num{{{one.p_holm:.2g}}}"
         words = _escaped(one.verdict + (f" ({', '.join(one.remarks)})" if one.remarks else ""))
         statement = _escaped(f"{one.claim.statement}; {one.claim.where}")
-        effect = _signed(_effect(one))
-        shown.append(_row(statement, _signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
+        effect = signed(_effect(one))
+        shown.append(_row(statement, signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
         shown.append(_SPACE)
     columns = _raggedright("3.5cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.5cm")
     head = ("Claim, and where it is made", "{Paper}", "{Ours}", r"95\,\% interval", "$n$", "$p$ (Holm)", "Verdict")
     return _tabular(scale, columns, head, shown)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    filled = table.astype(object).where(table.notna(), None)
-    return [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
 
 
 def _set(line: Mapping[str, Any]) -> tuple[str, str]:
@@ -144,10 +140,6 @@ def _effect(one: Judged) -> float | None:
     return None if one.effect is None else one.effect.effect
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"
-
-
 def _span(low: float | None, high: float | None, sign: str = "") -> str:
     """Both ends in brackets; `sign` is `+` where positive ones have theirs."""
     return "" if low is None or high is None else rf"[\num{{{low:{sign}.2f}}}, \num{{{high:{sign}.2f}}}]"
@@ -165,8 +157,9 @@ def _row(*cells: str) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _key(columns: int, width: str, text: str) -> str:
-    return rf"\multicolumn{{{columns}}}{{@{{}}p{{{width}}}@{{}}}}{{{text}}} \\"
+def _key(text: str) -> str:
+    """A last line below a table of four columns for a column of the page, as wide as they are."""
+    return rf"\multicolumn{{4}}{{@{{}}p{{7.7cm}}@{{}}}}{{{text}}} \\"
 
 
 def _tabular(scale: str, columns: str, head: Sequence[str], lines: Sequence[str], key: str = "") -> str:

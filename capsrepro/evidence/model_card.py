@@ -1,6 +1,5 @@
 """Renders the model card of a scale's published weights; every number is read from the result files."""
 
-import io
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -8,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
-from capsrepro.core import files, text
+from capsrepro.core import files, text, training_history
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
 from capsrepro.core.paths import RunPaths
@@ -109,14 +107,14 @@ def _card(known: Params, folder: Path, result: Result, seeds: Sequence[Result], 
     """The section on one file of weights; `seeds` are the results of its run, which share one verdict."""
     where = RunPaths(result.scale, result.run, result.seed)
     beside = folder / result.scale / "provenance" / where.provenance.name
-    last = _last_line(folder / result.scale / "history" / where.history.name)
+    history = folder / result.scale / "history" / where.history.name
     flags = f"--scale {result.scale} --seed {result.seed}"
     try:
         card: str = _template(_CARD).render(
             result=result,
             publication=publication,
             where=where,
-            numbers=[*_counts(result, publication), *_judged(known, folder, seeds), _seen(last)],
+            numbers=[*_counts(result, publication), *_judged(known, folder, seeds), _seen(history)],
             arguments=f"{result.run} {flags}",
             flags=f"--run {result.run} {flags}",
             variables=_variables(result),
@@ -178,18 +176,12 @@ def _judged(known: Params, folder: Path, seeds: Sequence[Result]) -> list[tuple[
     ]
 
 
-def _seen(last: Mapping[str, Any]) -> tuple[str, str]:
+def _seen(history: Path) -> tuple[str, str]:
+    last = training_history.last(history)
+    if missing := {"step", "right", "loss"}.difference(last):
+        raise Error(f"{history}: its last line has no {', '.join(sorted(missing))}; train again")
     message = f"{100 * last['right']:.2f} % of the training images right, loss {last['loss']:.3g}"
-    return "end of training", f"step {last['step']:,}: {message}"
-
-
-def _last_line(path: Path) -> Mapping[str, Any]:
-    """The last line of a history."""
-    try:
-        history = pd.read_csv(io.StringIO(files.read_text(path)))
-        return {name: history[name].iloc[-1] for name in ("step", "right", "loss")}
-    except (OSError, ValueError, LookupError) as fault:
-        raise Error(f"{path}: not the history of a training ({text.one_line(fault)}); train again") from fault
+    return "end of training", f"step {last['step']:,.0f}: {message}"
 
 
 def _template(source: str) -> jinja2.Template:

@@ -27,7 +27,7 @@ def markdown(known: Params, ours: Scale) -> list[str]:
         Error: kept answers are damaged; the message names the file.
     """
     found = lines(known, ours)
-    return [f"## {TITLE}", ABOUT, lined.table(found, SHOWN, "pipe", ALIGNMENT)] if found else []
+    return [f"## {TITLE}", ABOUT, lined.table(found, SHOWN, ALIGNMENT)] if found else []
 
 
 def lines(known: Params, ours: Scale) -> list[list[str]]:
@@ -59,7 +59,7 @@ def _line(known: Params, ours: Scale, name: str) -> list[str]:
     word = "better" if effect.high < 0 else "worse" if effect.low > 0 else "no difference shown"
     span = "" if math.isinf(effect.low) else f"{effect.low:+.2f} to {effect.high:+.2f}"
     remarks = f" ({', '.join(told)})" if told else ""
-    return [*cells, f"{round(effect.effect, 2) + 0.0:+.2f}", span, word + remarks]
+    return [*cells, lined.signed(effect.effect), span, word + remarks]
 
 
 def _incomparable(ours: Scale, name: str, like: str | None) -> str | None:

@@ -1,8 +1,6 @@
 """Writes and reads the prediction for each test image, for recounting and for comparing runs image by image."""
 
 import dataclasses
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +64,7 @@ def read(path: Path) -> Predictions:
         Error: the file is missing, is damaged, or has other arrays, types or shapes.
     """
     try:
-        arrays = _arrays(path)
+        arrays = files.read_arrays(path, MOST_BYTES)
     except Exception as fault:  # zipfile and NumPy raise almost anything
         raise Error(f"{path}: not readable ({one_line(fault)}); {_REMEDY}") from fault
     received = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
@@ -91,26 +89,3 @@ def _classes(classes: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected classes from 0 to 255, received {ordered.min()} to {ordered.max()}")
     stored: np.ndarray = (ordered[:, 0] if ordered.shape[1] == 1 else ordered).astype(np.uint8)
     return stored
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(files.regular(path)) as archive:
-        members = archive.infolist()
-        if (size := sum(member.file_size for member in members)) > MOST_BYTES:
-            raise ValueError(f"its members claim to hold {size} bytes, at most {MOST_BYTES} are read")
-        found = {}
-        for member in members:
-            with archive.open(member) as file:  # read() without a size would unpack whatever is there
-                found[member.filename.removesuffix(".npy")] = _array(file.read(member.file_size))
-        return found
-
-
-def _array(content: bytes) -> np.ndarray:
-    """The array that the bytes of a .npy file hold; they, not what their header claims, are all the memory it takes."""
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("an array of another version of NumPy's format")
-    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
-    if by_columns and len(shape) > 1:
-        raise ValueError("an array in the order of columns")
-    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)

@@ -176,8 +176,8 @@ def read(folder: Path, scale: str) -> list[Result]:
     Raises:
         Error: a file is malformed, or its run, seed or scale contradicts its path. The message names file and key.
     """
-    paths = sorted((folder / scale / "metrics").glob("*.json"))
-    found = [_read(path, scale, content) for path in paths if not_run.KEY not in (content := files.read_json(path))]
+    listed = sorted((folder / scale / "metrics").glob("*.json"))
+    found = [_read(path, scale, content) for path in listed if not_run.KEY not in (content := files.read_json(path))]
     return sorted(found, key=lambda result: (result.run, result.seed))
 
 

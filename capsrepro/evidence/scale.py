@@ -1,22 +1,19 @@
 """Loads everything about one scale: results, settings, plans and stored predictions."""
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from capsrepro.core import files, not_run, paths
+from capsrepro.core import not_run, paths, training_history
 from capsrepro.core.errors import Error
 from capsrepro.core.params import Params
-from capsrepro.core.text import one_line
 from capsrepro.core.validation import Name, validated
 from capsrepro.evidence import paper, plan, predictions, results
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.plan import Plan
 from capsrepro.evidence.predictions import Predictions
-from capsrepro.evidence.results import REMEDY, Result
+from capsrepro.evidence.results import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Scale:
         return found
 
     def last_line(self, result: Result, columns: Sequence[str]) -> list[float] | None:
-        """Values of the last line of a training's history; None if the file or a column is missing.
+        """Values of the last line of a training's history; None if the file or a value is missing.
 
         Raises:
             Error: the file is not CSV, or a value is no number.
@@ -76,13 +73,8 @@ class Scale:
         path = self.folder / self.name / "history" / f"{result.name}.csv"
         if not path.is_file():
             return None
-        try:
-            lines = [line for line in csv.DictReader(io.StringIO(files.read_text(path)), strict=True) if line]
-            if not lines or any(name not in lines[-1] for name in columns):
-                return None
-            return [float(lines[-1][name]) for name in columns]
-        except (OSError, ValueError, TypeError, csv.Error) as fault:
-            raise Error(f"{path}: not the history of a training ({one_line(fault)}); {REMEDY}") from fault
+        last = training_history.last(path)
+        return [last[name] for name in columns] if all(name in last for name in columns) else None
 
     def check(self) -> None:
         """Checks that the results may stand in one table (`results.check`) and recounts the stored predictions.

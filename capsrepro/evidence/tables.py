@@ -42,8 +42,7 @@ _NOT_COUNTS = ("counted_in", "test_sha256", "stop_accuracy_pct", "rounded_from",
 
 def display(table: pd.DataFrame) -> pd.DataFrame:
     """Formats the table of `comparison.build` for reading: text in the columns `SHOWN`."""
-    filled = table.astype(object).where(table.notna(), None)
-    lines = [_shown(dict(zip(filled.columns, cells, strict=True))) for cells in filled.itertuples(index=False)]
+    lines = [_shown(line) for line in comparison.records(table)]
     return pd.DataFrame(lines, columns=list(SHOWN), dtype=str)
 
 
@@ -52,8 +51,6 @@ def power(table: pd.DataFrame) -> list[list[str]]:
 
     Rows without a verdict on the paper's number are left out.
     """
-    filled = table.astype(object).where(table.notna(), None)
-    lines = [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
     return [
         [
             line["id"] + ("" if line["method"].count(",") == 1 else f" ({line['method'].split(', ')[1]})"),
@@ -62,7 +59,7 @@ def power(table: pd.DataFrame) -> list[list[str]]:
             f"{line['power']:.2f}",
             "over 1000" if line["seeds_needed"] is None else str(line["seeds_needed"]),
         ]
-        for line in lines
+        for line in comparison.records(table)
         if line["power"] is not None
     ]
 
@@ -76,9 +73,10 @@ def markdown(table: pd.DataFrame, scale: str, notes: Sequence[str] = (), after: 
         notes: sentences above the table, such as those of `comparison.budgets`.
         after: blocks below all tables, such as those of `other_runs.markdown`.
     """
-    blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes, _tabulated(table, "pipe")]
+    blocks = [f"# Scale `{scale}`", UNITS, WORDS, *notes]
+    blocks.append(lined.table(display(table).to_numpy().tolist(), SHOWN, ALIGNMENT))
     if lines := power(table):
-        blocks += [POWER, lined.table(lines, POWERED, "pipe", POWER_ALIGNMENT)]
+        blocks += [POWER, lined.table(lines, POWERED, POWER_ALIGNMENT)]
     return "\n\n".join([*blocks, *after]) + "\n"
 
 
@@ -117,13 +115,11 @@ def write(table: pd.DataFrame, results: Sequence[Result], folder: Path, scale: s
 
 
 def _shown(line: Mapping[str, Any]) -> dict[str, str]:
-    """Formats one line of `comparison.build`, whose empty cells are None, for `display`."""
-    measured = span = difference = ""
+    """Formats one line of `comparison.records` for `display`."""
+    measured = span = ""
     if line["measured"] is not None:
         measured = f"{line['measured']:.2f} ({line['wrong']}/{line['examples']})"
         span = f"{line['interval_low']:.2f} to {line['interval_high']:.2f}"
-    if line["difference"] is not None:
-        difference = f"{round(line['difference'], 2) + 0.0:+.2f}"  # no -0.00
     if line["std"] is not None:
         measured = f"{line['measured']:.3f} ± {line['std']:.3f} ({line['seeds']})"
     paper = f"{line['paper']:g}"
@@ -137,11 +133,7 @@ def _shown(line: Mapping[str, Any]) -> dict[str, str]:
         measured,
         span,
         paper + bracket + remark,
-        difference,
+        lined.signed(line["difference"]),
         str(verdicts.Verdict(line["verdict"], tuple(filter(None, [line["remarks"]])))),
     )
     return dict(zip(SHOWN, cells, strict=True))
-
-
-def _tabulated(table: pd.DataFrame, style: str) -> str:
-    return lined.table(display(table).to_numpy().tolist(), SHOWN, style, ALIGNMENT)

@@ -1,6 +1,7 @@
 """Judges each number of the paper from a measured interval."""
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from capsrepro.evidence import clusters, deviations, power
 from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale, smaller
 from capsrepro.evidence.intervals import student, wilson
 from capsrepro.evidence.paper import Row
+from capsrepro.evidence.power import Power
 from capsrepro.evidence.results import Result
 
 JUDGED = ("reproduced", "better", "missed", "inconclusive", "underpowered")  # words that compare with the paper
@@ -20,10 +22,15 @@ Span = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A verdict and its remarks: how the run deviates from the paper's, or why it was not run."""
+    """A verdict and its remarks: how the run deviates from the paper's, or why it was not run.
+
+    `interval` is the one of `interval`, None without results; `power` is that of a word of `JUDGED`, else None.
+    """
 
     word: str
     remarks: tuple[str, ...] = ()
+    interval: Span | None = None
+    power: Power | None = None
 
     def __str__(self) -> str:
         """Formats verdict and remarks: `reproduced (14k steps, bfloat16)`, `not run: source unreachable`."""
@@ -114,31 +121,29 @@ def judge(
     """
     if not results:
         return Verdict("not run", (reason,) if reason else ())
+    span = interval(row, results, by_digit)
+    found = functools.partial(Verdict, interval=span)
     if any(is_stale(result, settings) for result in results):
-        return Verdict("stale")
+        return found("stale")
     if not all(result.stop_reached for result in results):
-        return Verdict("not reached")
+        return found("not reached")
     beside = deviations.always(results, unplanned=unplanned)
     if changes := deviations.changed(row, results):
-        return Verdict("changed", (*changes, *beside))
+        return found("changed", (*changes, *beside))
     narrow = any(is_narrow(row, result, paper_settings) for result in results)
     if word := smaller(results, narrow=narrow, partial=any(is_partial(row.data, result) for result in results)):
-        return Verdict(word, beside)
+        return found(word, beside)
     remarks = deviations.remarks(results, paper_settings, unplanned=unplanned)
     if len(results) == 1 and by_digit is None and clusters.share_digits(row.data, results[0].examples):
         remarks += (f"interval {clusters.WIDER:g} times Wilson's",)
-    word = compare(row, *interval(row, results, by_digit))
+    could = power.of(row, results[0].examples, len(results), spread(row, results))
+    word = compare(row, *span)
     if row.data == "affnist" and word == "reproduced" and (claim := gap()) != "holds":
         reason = f"the gap {claim}" if claim == "does not hold" else f"the gap: {claim}"
-        return Verdict("inconclusive", (reason, *remarks))
-    if word == "inconclusive" and not power_of(row, results).possible:
+        return found("inconclusive", (reason, *remarks), power=could)
+    if word == "inconclusive" and not could.possible:
         word = "underpowered"
-    return Verdict(word, remarks)
-
-
-def power_of(row: Row, results: Sequence[Result]) -> power.Power:
-    """The power of the verdict on these results, see `power.of`."""
-    return power.of(row, results[0].examples, len(results), spread(row, results))
+    return found(word, remarks, power=could)
 
 
 def spread(row: Row, results: Sequence[Result]) -> float | None:

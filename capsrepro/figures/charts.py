@@ -1,6 +1,5 @@
 """Draws the paper's Figures A.1 and A.2 from training histories, and the confusion matrix."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from capsrepro.core import files
+from capsrepro.core import training_history
 from capsrepro.core.errors import Error
 from capsrepro.core.params import TITLES, RunConfig
-from capsrepro.core.text import one_line
 from capsrepro.figures.confusion import confusions
 from capsrepro.figures.drawing import DPI, FIRST, WIDTH, style
 from capsrepro.figures.routing_changes import IMAGES
@@ -42,19 +40,14 @@ def history(path: Path, *columns: str) -> pandas.DataFrame:
     """Reads the history of a training: one line for each interval.
 
     Raises:
-        Error: the file is not readable, or one of `columns` is missing (older trainings had fewer), empty, or not a
-            finite number on each line.
+        Error: the file is not readable, see `training_history.read`, or one of `columns` is missing (older trainings
+            had fewer), empty, or not a finite number on each line.
     """
-    try:
-        frame = pandas.read_csv(io.StringIO(files.read_text(path)))
-    except (OSError, ValueError) as fault:
-        raise Error(f"{path}: no history of a training ({one_line(fault)}); train again") from fault
+    frame = pandas.DataFrame(training_history.read(path))
     if missing := [name for name in ("step", *columns) if name not in frame or frame[name].isna().all()]:
         raise Error(f"{path}: no column {', '.join(missing)}; train again")
-    # If lines are longer than the header, pandas takes their first values as the index and shifts all columns.
-    shifted = not isinstance(frame.index, pandas.RangeIndex)
     for name in ("step", *columns):
-        if shifted or frame[name].dtype.kind not in "iuf" or not np.isfinite(frame[name]).all():
+        if not np.isfinite(frame[name]).all():
             raise Error(f"{path}: not a finite number on each line of the column {name}; train again")
     return frame
 

@@ -13,6 +13,12 @@ from capsrepro.network import devices, sizes
 from capsrepro.network.layers import DigitCapsules, PrimaryCapsules
 from capsrepro.network.routing import lengths
 
+# A layer's number, of which its seed is made. No two layers of a network share one; 1 and 2 are also those of the
+# capsules, since a CapsNet has a single convolution. Committed weights began with numbers below 10, so these stay.
+_CONVOLUTIONS = (0, 1, 2, *range(10, 15))
+_HIDDEN = (*range(3, 8), *range(15, 18))
+_OUTPUT, _DROPOUT = 8, 9
+
 
 def build(
     run: RunConfig, image_shape: tuple[int, int, int], *, classes: int = 10, digits: int = 1, seed: int = 0
@@ -104,12 +110,12 @@ def mnist_baseline(
     image = keras.Input(image_shape, name="image")
     x = image
     for number, channels in enumerate(run.conv_channels):
-        x = _convolution(channels, 5, run, 0.05, seed, number, f"conv{number + 1}")(x)
+        x = _convolution(channels, 5, run, 0.05, seed, _CONVOLUTIONS[number], f"conv{number + 1}")(x)
     x = layers.Flatten()(x)
     for number, units in enumerate(run.dense_units):
-        x = _dense(units, "relu", run.precision, seed, 3 + number, f"fc{number + 1}")(x)
-    x = layers.Dropout(run.dropout, seed=_seed(seed, 9), name="dropout")(x)
-    scores = _dense(classes, None, "float32", seed, 8, "scores")(x)
+        x = _dense(units, "relu", run.precision, seed, _HIDDEN[number], f"fc{number + 1}")(x)
+    x = layers.Dropout(run.dropout, seed=_seed(seed, _DROPOUT), name="dropout")(x)
+    scores = _dense(classes, None, "float32", seed, _OUTPUT, "scores")(x)
     return keras.Model({"image": image}, {"scores": scores}, name="mnist_baseline")
 
 
@@ -125,14 +131,14 @@ def multimnist_baseline(
     x = image
     first = 9 if run.recipe_of_layers == "paper" else 5
     for number, (channels, size) in enumerate(zip(run.conv_channels, (first, 5), strict=True)):
-        x = _convolution(channels, size, run, 0.05, seed, number, f"conv{number + 1}")(x)
+        x = _convolution(channels, size, run, 0.05, seed, _CONVOLUTIONS[number], f"conv{number + 1}")(x)
         x = layers.MaxPooling2D(2, 2, padding="same", name=f"pool{number + 1}")(x)
     x = layers.Flatten()(layers.Permute((3, 1, 2))(x))
     for number, units in enumerate(run.dense_units):
-        x = _dense(units, "relu", run.precision, seed, 3 + number, f"fc{number + 1}")(x)
+        x = _dense(units, "relu", run.precision, seed, _HIDDEN[number], f"fc{number + 1}")(x)
     if run.dropout:
-        x = layers.Dropout(run.dropout, seed=_seed(seed, 9), name="dropout")(x)
-    scores = _dense(classes, None, "float32", seed, 8, "scores")(x)
+        x = layers.Dropout(run.dropout, seed=_seed(seed, _DROPOUT), name="dropout")(x)
+    scores = _dense(classes, None, "float32", seed, _OUTPUT, "scores")(x)
     return keras.Model({"image": image}, {"scores": scores}, name="multimnist_baseline")
 
 
@@ -192,10 +198,10 @@ def decoder(run: RunConfig, image_shape: tuple[int, int, int], seed: int) -> ker
     """
     pixels = math.prod(image_shape)
     hidden = [
-        _dense(units, "relu", run.precision, seed, 3 + number, f"decoder{number + 1}")
+        _dense(units, "relu", run.precision, seed, _HIDDEN[number], f"decoder{number + 1}")
         for number, units in enumerate(run.dense_units)
     ]
-    last = _dense(pixels, "sigmoid", "float32", seed, 8, f"decoder{len(hidden) + 1}")
+    last = _dense(pixels, "sigmoid", "float32", seed, _OUTPUT, f"decoder{len(hidden) + 1}")
     return keras.Sequential([*hidden, last], name="reconstruction")
 
 

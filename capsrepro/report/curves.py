@@ -1,12 +1,12 @@
 """Training curves: for each run the loss and the errors over the steps, all seeds on one pair of axes."""
 
-import csv
 import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from capsrepro.core import training_history
 from capsrepro.core.errors import Error
 from capsrepro.report import axes
 from capsrepro.report.axes import Axis
@@ -58,15 +58,9 @@ def read(folder: Path, records: Sequence[RunRecord]) -> list[Curves]:
 
 def _members(path: Path) -> list[list[Mapping[str, float]]]:
     """The lines of a history, one list for each member of an ensemble."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = [
-                {name: float(value) for name, value in line.items() if value} for line in csv.DictReader(file) if line
-            ]
-        if any("step" not in line or "loss" not in line for line in lines):
-            raise ValueError("expected the columns step and loss")
-    except (OSError, ValueError, TypeError, csv.Error) as fault:
-        raise Error(f"{path}: not the history of a training ({fault}); run `dvc repro` to write it anew") from fault
+    lines = training_history.read(path)
+    if any("step" not in line or "loss" not in line for line in lines):
+        raise Error(f"{path}: not the history of a training (no step or loss); run `dvc repro` to write it anew")
     return [list(group) for _, group in itertools.groupby(lines, lambda line: line.get("member", 0.0))]
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from capsrepro.evidence import comparison
 from capsrepro.evidence.claim_results import Judged
+from capsrepro.evidence.lined import signed
 from capsrepro.evidence.paper import DATA
 from capsrepro.evidence.scale import Scale
 from capsrepro.report import axes
@@ -74,12 +76,10 @@ def of_numbers(ours: Scale, table: pd.DataFrame) -> Forest:
 
     Data sets with a single number share an axis. Published checkpoints without a result are left out.
     """
-    filled = table.astype(object).where(table.notna(), None)
-    found = [dict(zip(filled.columns, cells, strict=True)) for cells in filled.itertuples(index=False)]
     numbers: Counter[str] = Counter(row.data for row in ours.rows.values())
     seen: set[str] = set()
     lines = []
-    for line in found:
+    for line in comparison.records(table):
         if line["seeds"] or line["id"] not in seen:
             lines.append((_data_set(ours.rows[line["id"]].data, line["measure"], numbers), _number(line)))
         seen.add(line["id"])
@@ -112,12 +112,12 @@ def _effect(one: Judged) -> Line:
     margin = claim.margin or 0.0
     least = None if claim.least is None else claim.least * (1 if claim.direction == "higher" else -1)
     known = effect is not None and math.isfinite(effect.low)
-    words = [f"paper {_signed(claim.paper_effect)}" if claim.paper_effect is not None else "paper: no number"]
+    words = [f"paper {signed(claim.paper_effect)}" if claim.paper_effect is not None else "paper: no number"]
     if effect is not None:
-        words.append(f"ours {_signed(effect.effect)}")
-        words += [f"{_signed(effect.low)} to {_signed(effect.high)}"] if known else ["no interval"]
+        words.append(f"ours {signed(effect.effect)}")
+        words += [f"{signed(effect.low)} to {signed(effect.high)}"] if known else ["no interval"]
         words.append(_seeds(one.seeds))
-    words.append(f"margin {margin:g}" + ("" if least is None else f", at least {_signed(least)} claimed"))
+    words.append(f"margin {margin:g}" + ("" if least is None else f", at least {signed(least)} claimed"))
     return Line(
         claim.statement,
         "; ".join(words),
@@ -137,7 +137,7 @@ def _data_set(data: str, measure: str, numbers: Mapping[str, int]) -> str:
 
 
 def _number(line: Mapping[str, Any]) -> Line:
-    """A line of `comparison.build`, whose empty cells are None."""
+    """A line of `comparison.records`."""
     spread = "" if line["paper_std"] is None else f" ± {line['paper_std']:g}"
     words = [f"paper {line['paper']:g}{spread}, margin {line['margin']:g}"]
     if line["measured"] is not None:
@@ -166,7 +166,3 @@ def _named(line: Mapping[str, Any]) -> str:
 
 def _seeds(count: int) -> str:
     return f"{count} seed{'s' if count > 1 else ''}"
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}"

@@ -343,9 +343,10 @@ def check_divergence() -> None:
 
 
 def check_seeds_of_layers() -> None:
-    seeds = [models._seed(seed, number) for seed in (0, 1, 2) for number in range(10)]
+    numbers = (*models._CONVOLUTIONS, *models._HIDDEN, models._OUTPUT, models._DROPOUT)
+    seeds = [models._seed(seed, number) for seed in (0, 1, 2) for number in numbers]
     assert len(set(seeds)) == len(seeds)
-    assert max(models._seed((params.MOST_SEED + 1) * params.MOST_MEMBERS, 9), *seeds) < 2**32
+    assert models._seed((params.MOST_SEED + 1) * params.MOST_MEMBERS, max(numbers)) < 2**32
 
 
 MARGIN, SIGMOID, RECONSTRUCTION = losses.margin_loss, losses.sigmoid_loss, losses.reconstruction_loss

@@ -443,7 +443,7 @@ def test_a_history_without_the_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Error, match=r"history.csv: no column logit_change_1, empty; train again"):
         charts.history(path, "logit_change_1", "empty")
     path.write_text("")
-    with pytest.raises(Error, match=r"history.csv: no history of a training"):
+    with pytest.raises(Error, match=r"history.csv: no column step; train again"):
         charts.history(path)
 
 

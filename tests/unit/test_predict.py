@@ -320,7 +320,7 @@ def test_the_best_trained_scale_comes_first(tmp_path: Path, monkeypatch: pytest.
         path = getattr(paths.RunPaths(scale, RUN, 0), kind)
         path.parent.mkdir(parents=True)
         path.touch()
-        assert paths.trained(RUN, 0, predict.SCALES) == (scale, path)
+        assert paths.trained(RUN, 0) == (scale, path)
     with pytest.raises(Error, match=f"train {RUN} --scale full --seed 1`"):
         paths.trained(RUN, 1, ["paper", "full"])
 

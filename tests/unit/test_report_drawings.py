@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -262,6 +263,15 @@ def test_a_damaged_history_is_refused_with_its_name(made, text):
     path.write_text(text)
     with pytest.raises(Error, match=re.escape(str(path.name)) + ".*not the history"):
         curves.read(made[0] / "full", content.run_records.read(made[0], "full", content.evidence.read(made[0], "full")))
+
+
+def test_a_pipe_in_place_of_a_history_is_refused_and_never_waited_for(made):
+    records = content.run_records.read(made[0], "full", content.evidence.read(made[0], "full"))
+    path = made[0] / "full" / "history" / f"{CAPSNET}-seed1.csv"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Error, match=f"{re.escape(path.name)}: expected a file, received a pipe"):
+        curves.read(made[0] / "full", records)
 
 
 # Wrong digits

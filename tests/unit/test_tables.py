@@ -11,7 +11,7 @@ import pytest
 from capsrepro.core import not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
-from capsrepro.evidence import comparison, paper, predictions, tables
+from capsrepro.evidence import comparison, paper, predictions, tables, verdicts
 from capsrepro.evidence import results as evidence
 from capsrepro.evidence.scale import Scale
 from tests.support import ROOT, result_files
@@ -322,6 +322,17 @@ def test_the_power_of_a_verdict_must_stand_beside_it(tmp_path):
     written = {line["id"]: line for line in read_csv(tmp_path / "full" / "table.csv")}
     assert [written[R3][name] for name in ("power", "seeds_needed", "reproducing")] == ["0.0764", "6", "23"]
     assert [written["svhn-capsnet"][name] for name in ("power", "seeds_needed", "reproducing")] == ["", "", ""]
+
+
+def test_interval_and_power_of_a_row_must_be_computed_once(tmp_path, monkeypatch):
+    """On affNIST with predictions the interval is a bootstrap, which takes seconds."""
+    calls = []
+    for module, name in ((verdicts, "interval"), (verdicts.power, "of")):
+        whole = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, whole=whole, name=name: calls.append(name) or whole(*given))
+    write(tmp_path)
+    built(tmp_path)
+    assert calls == ["interval", "of"]
 
 
 def test_several_seeds_must_show_the_power_of_their_spread(tmp_path):

@@ -363,8 +363,9 @@ def test_answers_by_digit_must_give_a_bootstrap_over_digits():
     low, high = interval(ACCURACY, [result(67_200, **AFFNIST)], shares)
     assert (low, high) == pytest.approx((79 - 0.798, 79 + 0.798), abs=0.03)  # 1.96 * sqrt(0.79 * 0.21 / 10,000)
     assert (low, high) == interval(ACCURACY, [result(67_200, **AFFNIST)], shares)
-    word = judge(ACCURACY, [result(67_200, **AFFNIST)], SETTINGS | AFFNIST["settings"], SETTINGS, by_digit=shares)
-    assert "interval" not in str(word)
+    found = judge(ACCURACY, [result(67_200, **AFFNIST)], SETTINGS | AFFNIST["settings"], SETTINGS, by_digit=shares)
+    assert "interval" not in str(found)
+    assert found.interval == (low, high)
 
 
 @pytest.mark.parametrize(
