@@ -233,7 +233,7 @@ def test_the_card_says_what_the_files_say(project: Path) -> None:
     text = " ".join(model_card.render(params.read(), Path("results"), "quick", {f"{RUN}-seed0": facts}).split())
     for said in (
         "| test error | 0.05 %, 5 of 10,000 wrong; 95 % interval (Wilson) 0.02 to 0.12 % |",
-        "| the rounded weights, counted | 6 of 10,000 wrong |",
+        "| counted again, with the rounded weights | 6 of 10,000 wrong |",
         "| the paper | 0.25 ± 0.005 % (3 trainings), Table 1 |",
         "| verdict, see `table.md` | stale |",  # 3000 steps are not those of params.yaml
         "| end of training | step 60: 99.88 % of the training images right, loss 0.00123 |",
