@@ -16,7 +16,7 @@ NOTE = "no params.yaml here: what is not in this folder is read from the package
 # What each command says in an empty folder that has no data and no network.
 NEEDS = {
     "ablations": "run `capsrepro fetch mnist`",
-    "affnist": "run `capsrepro fetch mnist`",
+    "affnist": "run `capsrepro build affnist expanded`",
     "build affnist": "run `capsrepro fetch mnist`",
     f"evaluate {RUN}": "train them with `dvc repro` or `capsrepro train`",
     "experiment --data_dir . --summary_dir run": "run `capsrepro fetch mnist`",
