@@ -11,7 +11,8 @@ from capsrepro.figures.drawing import Row, sheet
 from capsrepro.network.evaluation import Answers
 
 COLUMNS = 12
-MOST = 480  # images drawn; a `quick` network misclassifies 200 to 400 digits
+MOST = 480  # digits drawn; a `quick` network misclassifies 200 to 400
+MOST_PHOTOGRAPHS = 96
 
 
 def mistakes(dataset: Dataset, given: Answers, trained: str, names: Sequence[str] = ()) -> Figure:
@@ -26,7 +27,8 @@ def mistakes(dataset: Dataset, given: Answers, trained: str, names: Sequence[str
         names: of the classes, where they are no digits.
     """
     wrong = np.flatnonzero(~given.right)
-    shown = wrong[:MOST]
+    most = MOST_PHOTOGRAPHS if names else MOST
+    shown = wrong[:most]
     rows = []
     for start in range(0, len(shown), COLUMNS):
         numbers = shown[start : start + COLUMNS]
@@ -35,7 +37,7 @@ def mistakes(dataset: Dataset, given: Answers, trained: str, names: Sequence[str
         rows.append(Row(drawn, [_text(given, number, names) for number in numbers]))
     note = (
         f"{len(wrong):,} of {len(given.right):,} test images are misclassified."
-        f"{f' The first {MOST} are drawn.' if len(wrong) > MOST else ''} Under each image: its number in the test set, "
+        f"{f' The first {most} are drawn.' if len(wrong) > most else ''} Under each image: its number in the test set, "
         "counted from 0; label → prediction; the scores of both (of a CapsNet: the lengths of the two capsules)."
     )
     return sheet(f"Misclassified test {'images' if names else 'digits'}: {trained}", note, rows, columns=COLUMNS)

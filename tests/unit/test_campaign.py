@@ -188,7 +188,7 @@ def test_the_time_that_is_given_ends_it_with_an_account(project: Path) -> None:
 
 
 def test_the_waiting_seeds_of_a_run_are_trained_together_and_evaluated_one_by_one(project: Path) -> None:
-    assert run(project, "--together").stderr == (
+    assert run(project, "--together", KERAS_BACKEND="tensorflow").stderr == (
         "error: --together: only JAX trains several seeds in one program; set KERAS_BACKEND=jax\n"
     )
     done = run(project, "--together", KERAS_BACKEND="jax")
