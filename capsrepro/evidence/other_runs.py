@@ -71,7 +71,7 @@ def _incomparable(ours: Scale, name: str, like: str | None) -> str | None:
     if not all(one.stop_reached for one in (*ours.of(name), *ours.of(like or ""))):
         return "not reached"
     if like is None:
-        return "nothing to compare with: name a run in its `like`"
+        return "not compared (its `like` names no run)"
     if not ours.of(like):
         return f"lacks {like}"
     tested = {(one.settings.get("data"), one.settings.get("validate")) for one in (*ours.of(name), *ours.of(like))}
