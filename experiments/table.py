@@ -12,9 +12,9 @@ def main(arguments: argparse.Namespace) -> None:
     """Writes the tables and prints the Markdown one."""
     known = params.read(arguments.params)
     table, results = comparison.load_comparison(known, arguments.results, arguments.scale, arguments.check)
-    own = other_runs.markdown(known, scale.load(known, arguments.results, arguments.scale))
-    tables.write(table, results, arguments.results, arguments.scale, own)
-    print(tables.markdown(table, arguments.scale, comparison.budgets(results), own), end="")
+    others = other_runs.markdown(known, scale.load(known, arguments.results, arguments.scale))
+    tables.write(table, results, arguments.results, arguments.scale, others)
+    print(tables.markdown(table, arguments.scale, comparison.budgets(results), others), end="")
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:

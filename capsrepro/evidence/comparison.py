@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from capsrepro.core.params import Params
+from capsrepro.core.params import TITLES, Params
 from capsrepro.evidence import claim_results, clusters, scale, verdicts
-from capsrepro.evidence.paper import DATA, Row
+from capsrepro.evidence.paper import Row
 from capsrepro.evidence.plan import is_unplanned
 from capsrepro.evidence.power import Power
 from capsrepro.evidence.results import Result
@@ -100,7 +100,7 @@ def budgets(found: Sequence[Result]) -> list[str]:
     out.
     """
     sentences = []
-    for data, about in DATA.items():
+    for data, title in TITLES.items():
         runs: dict[float, list[str]] = {}
         for one in found:
             if one.settings.get("data") == data and one.settings.get("stop_pct") is None:
@@ -108,7 +108,7 @@ def budgets(found: Sequence[Result]) -> list[str]:
                 names += [one.run] if one.run not in names else []
         if len(runs) > 1:
             each = "; ".join(f"{images / 1e6:.2g} million: {', '.join(runs[images])}" for images in sorted(runs))
-            sentences.append(f"Unequal budgets on {about.title}, in images shown: {each}.")
+            sentences.append(f"Unequal budgets on {title}, in images shown: {each}.")
     return sentences
 
 
@@ -132,7 +132,7 @@ def _line(ours: Scale, row: Row) -> dict[str, Any]:
     return {
         "id": row.id,
         "where": row.where,
-        "method": f"{row.what}, {DATA[row.data].title}{', changed' if changed else ''}",
+        "method": f"{row.what}, {TITLES[row.data]}{', changed' if changed else ''}",
         "measure": row.measure,
         "routing": first.routing if first else row.routing,
         "reconstruction": first.reconstruction if first else row.decoder,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from capsrepro.core.params import same_settings
+from capsrepro.core.params import TITLES, same_settings
 from capsrepro.evidence.paper import DATA, Row
 from capsrepro.evidence.results import Result
 
@@ -160,4 +160,4 @@ def _short(precision: str) -> str:
 
 def _title(result: Result) -> str:
     data = str(result.settings.get("data"))
-    return DATA[data].title if data in DATA else data
+    return TITLES.get(data, data)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from capsrepro.core.params import TITLES
 from capsrepro.core.validation import CONFIG
 from capsrepro.evidence import csv_rows
 
@@ -15,7 +14,6 @@ from capsrepro.evidence import csv_rows
 class DataSet(NamedTuple):
     """A data set as the paper uses it."""
 
-    title: str
     train: int  # images
     test: int
     shift: int | None = None  # in pixels, of a training image; of both digits of a pair
@@ -24,12 +22,12 @@ class DataSet(NamedTuple):
 
 
 DATA: Mapping[str, DataSet] = {
-    "mnist": DataSet(TITLES["mnist"], 60_000, 10_000, shift=2),
-    "multimnist": DataSet(TITLES["multimnist"], 60_000_000, 10_000_000, shift=4),  # 1,000 pairs a digit
-    "affnist": DataSet(TITLES["affnist"], 60_000, 320_000),  # trained on MNIST; tested on 32 versions of each digit
-    "cifar10": DataSet(TITLES["cifar10"], 50_000, 10_000, members=7, leaky=True),
-    "smallnorb": DataSet(TITLES["smallnorb"], 24_300, 24_300),
-    "svhn": DataSet(TITLES["svhn"], 73_257, 26_032),  # without the 531,131 `extra` images
+    "mnist": DataSet(60_000, 10_000, shift=2),
+    "multimnist": DataSet(60_000_000, 10_000_000, shift=4),  # 1,000 pairs a digit
+    "affnist": DataSet(60_000, 320_000),  # trained on MNIST; tested on 32 versions of each digit
+    "cifar10": DataSet(50_000, 10_000, members=7, leaky=True),
+    "smallnorb": DataSet(24_300, 24_300),
+    "svhn": DataSet(73_257, 26_032),  # without the 531,131 `extra` images
 }
 
 

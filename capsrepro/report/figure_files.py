@@ -7,7 +7,7 @@ from pathlib import Path
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
-from capsrepro.evidence.paper import DATA
+from capsrepro.core.params import TITLES
 
 # The paper's figures and ours in the order of the report: title and caption.
 KNOWN: Mapping[str, tuple[str, str]] = {
@@ -41,7 +41,7 @@ KNOWN: Mapping[str, tuple[str, str]] = {
 }
 SAMPLES = "data"
 SAMPLE_CAPTION = "Labelled samples of what the network is given."
-_TITLES = {name: entry.title for name, entry in DATA.items()} | {"expanded": "expanded MNIST"}
+_TITLES = TITLES | {"expanded": "expanded MNIST"}
 MOST_BYTES = 32 << 20  # of one figure
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

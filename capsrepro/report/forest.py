@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from capsrepro.core.params import TITLES
 from capsrepro.evidence import comparison
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.lined import signed
-from capsrepro.evidence.paper import DATA
 from capsrepro.evidence.scale import Scale
 from capsrepro.report import axes
 from capsrepro.report.axes import Axis
@@ -102,7 +102,7 @@ def _measure(ours: Scale, one: Judged) -> str:
         return {"loss": "Training loss", "logit_change": "Routing logits"}[one.claim.measure] + ": log10 of a ratio"
     known = [ours.rows[run].data for run in one.claim.runs if run in ours.rows]
     data = [*known, *(str(ours.settings[run].get("data")) for run in one.claim.runs if run in ours.settings)]
-    title = DATA[data[0]].title if data and data[0] in DATA else "Further data"
+    title = TITLES[data[0]] if data and data[0] in TITLES else "Further data"
     what = "accuracy" if one.claim.measure == "test_accuracy_pct" else "test error"
     return f"{title}: difference in {what}, percentage points"
 
@@ -133,7 +133,7 @@ def _effect(one: Judged) -> Line:
 def _data_set(data: str, measure: str, numbers: Mapping[str, int]) -> str:
     if numbers[data] == 1 and measure == "test_error_pct":
         return _OTHERS
-    return f"{DATA[data].title}: test {'accuracy' if measure == 'test_accuracy_pct' else 'error'}, %"
+    return f"{TITLES[data]}: test {'accuracy' if measure == 'test_accuracy_pct' else 'error'}, %"
 
 
 def _number(line: Mapping[str, Any]) -> Line:

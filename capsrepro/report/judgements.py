@@ -1,4 +1,4 @@
-"""The report's first sections: the paper's claims and numbers, what the verdicts could have been, and your own runs."""
+"""The report's first sections: the paper's claims and numbers, what the verdicts could have been, and other runs."""
 
 from collections.abc import Sequence
 
