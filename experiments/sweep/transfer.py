@@ -20,7 +20,7 @@ def packed(remote: str) -> clone.Origin:
     Raises:
         Error: a change is not committed, so that a clone would lack it.
     """
-    if changed := clone.call("git", "status", "--porcelain", "--", ".", ":!results", ":!dvc.lock").splitlines():
+    if changed := clone.call("git", "status", "--porcelain", "--", ".", ":!results", f":!{clone.LOCK}").splitlines():
         raise Error(f"{changed[0][3:]}: differs from HEAD, which is what is trained; commit the change or undo it")
     clone.dvc("repro", *clone.READ)
     environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED)}
@@ -31,7 +31,7 @@ def packed(remote: str) -> clone.Origin:
     with tempfile.TemporaryDirectory() as folder:
         clone.call("git", "bundle", "create", "--quiet", f"{folder}/bundle", "HEAD")
         bundle = Path(folder, "bundle").read_bytes()
-    return clone.Origin(bundle, Path("dvc.lock").read_bytes(), environment, clone.dvc("cache", "dir").strip(), remote)
+    return clone.Origin(bundle, Path(clone.LOCK).read_bytes(), environment, clone.dvc("cache", "dir").strip(), remote)
 
 
 def take_over(stage: str, entry: dict[str, Any], outputs: dict[str, bytes]) -> None:
