@@ -390,6 +390,12 @@ def test_constraints_pin_each_dependency_within_its_bounds():
         assert {"<"} <= {bound.operator for bound in requirement.specifier}, f"{requirement}: no upper bound"
 
 
+def test_dvc_parses_yaml_in_c():
+    """DVC's library of YAML takes the parser in C only if it finds it under the name that it knows; else it is silent."""
+    ruamel = pytest.importorskip("ruamel.yaml", reason="needs DVC, which brings ruamel.yaml")
+    assert ruamel.YAML(typ="safe").Parser.__module__ == "_ruamel_yaml"
+
+
 def test_precommit_runs_the_pinned_versions():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     revisions = {entry["repo"].rpartition("/")[2]: entry["rev"].removeprefix("v") for entry in hooks}
