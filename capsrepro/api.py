@@ -143,7 +143,8 @@ def load(name: str = RUNS["capsnet"], *, scale: str = "", seed: int = 0) -> Netw
     publication = paths.found(where.publication)
     if path == paths.found(where.published) and files.sha256(path) != files.read_json(publication).get("sha256"):
         raise Error(f"{path}: its sha256 is not the one of {publication.name}; install or check it out again")
-    from capsrepro.network.weights import evaluation_settings, load_weights
+    from capsrepro.core.origin import evaluation_settings
+    from capsrepro.network.weights import load_weights
 
     network = _network(name, evaluation_settings(path, known.settings(name, chosen), where), seed)
     load_weights(network.model, path)

@@ -12,6 +12,7 @@ from capsrepro import sources
 from capsrepro.ablations import comparison, trainings
 from capsrepro.ablations.trainings import Training
 from capsrepro.core import files, params
+from capsrepro.data import loading
 from . import FETCHED, SEED, run_cli, scale_arguments
 
 RESULTS = Path("results")
@@ -39,8 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs a training with one seed and all of its tests, and writes the counts."""
-    from capsrepro.data import loading
-    from capsrepro.network import devices, evaluation
+    dataset = training_set(training, arguments.data, arguments.scale)
+    from capsrepro.network import devices, evaluation  # takes seconds, errors come before
     from capsrepro.network.weights import weights_sha256
     from capsrepro.training import loop, provenance
 
@@ -49,7 +50,6 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
     devices.use_threads(training.settings.threads)
     path = training.path(RESULTS / arguments.scale, seed)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "ablations" / path.stem
-    dataset = training_set(training, arguments.data, arguments.scale)
     trained = loop.train(training.settings, dataset, seed, state=state, verbose=int(sys.stdout.isatty()))
     tests = {}
     for name, settings in training.tests.items():

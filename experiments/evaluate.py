@@ -17,19 +17,21 @@ def main(arguments: argparse.Namespace) -> None:
         return
 
     from capsrepro.core import files
+    from capsrepro.core.origin import origin_of
     from capsrepro.data import loading
     from capsrepro.data.affnist import AffNist
     from capsrepro.data.multimnist import MultiMnist
     from capsrepro.evidence import predictions, results
     from capsrepro.evidence.intervals import wilson
-    from capsrepro.network import devices, environment, evaluation, ties
-    from capsrepro.network.weights import origin_of, weights_sha256
 
-    devices.share_gpus()
     origin = origin_of(where)
     settings = origin.for_evaluation
-    devices.use_threads(settings.threads)
     dataset = loading.load(settings, "test", arguments.data, arguments.scale)
+    from capsrepro.network import devices, environment, evaluation, ties  # takes seconds, errors come before
+    from capsrepro.network.weights import weights_sha256
+
+    devices.share_gpus()
+    devices.use_threads(settings.threads)
     model, members, trained = ties.restored(where, origin, dataset)
     sha256 = weights_sha256(model)
     names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}

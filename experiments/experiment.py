@@ -11,17 +11,17 @@ from . import SEED, at_least, boolean_flag, run_cli
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains a network, or tests a checkpoint, an ensemble, or the checkpoints of a running training."""
-    from capsrepro.network import devices
     from capsrepro.released import inputs
     from capsrepro.released.settings import Hparams, settings
 
-    devices.share_gpus()
     hparams = Hparams.read(arguments.hparams_override)
-    targets = arguments.num_targets
-    steps, save_steps = arguments.max_steps, arguments.save_step
+    targets, steps, save_steps = arguments.num_targets, arguments.max_steps, arguments.save_step
     wanted = settings(arguments.model, hparams, targets=targets, steps=steps, save_steps=save_steps)
     split = {"train": arguments.train, "validate": arguments.validate}
     dataset = inputs.load(arguments.dataset, arguments.data_dir, **split, targets=targets)
+    from capsrepro.network import devices  # takes seconds, errors come before
+
+    devices.share_gpus()
     size = "x".join(map(str, dataset.image_shape))
     print(f"{dataset.name}: {len(dataset)} images of {size}; {wanted.model} with {wanted.loss} loss", flush=True)
     if arguments.train:

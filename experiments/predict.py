@@ -10,6 +10,7 @@ import tabulate
 
 from capsrepro.core import params, paths, text
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import evaluation_settings
 from capsrepro.core.paths import BEST_FIRST
 from capsrepro.data import picture_files, pictures
 from . import SEED, at_least, run_cli
@@ -24,8 +25,6 @@ def main(arguments: argparse.Namespace) -> None:
     if weights is None:
         scales = [arguments.scale] if arguments.scale else BEST_FIRST
         scale, weights = paths.trained(arguments.run, arguments.seed, scales)
-    from capsrepro.network.weights import evaluation_settings
-
     settings = evaluation_settings(weights, params.read(arguments.params).settings(arguments.run, scale))
     if (settings.data, settings.model) != ("mnist", "capsnet"):
         raise Error(f"{arguments.run}: not a CapsNet for MNIST; give --run one that is")

@@ -4,8 +4,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from capsrepro.core import params, paths
+from capsrepro.core import files, params, paths
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import evaluation_settings, origin_of, read_origin
 from . import run_arguments, run_cli
 
 FIRST = 1000  # test images in the quick test of published weights
@@ -18,22 +19,20 @@ def main(arguments: argparse.Namespace) -> None:
     configured = known.settings(arguments.run, arguments.scale)
     if configured.data != "mnist" or configured.members > 1:
         raise Error(f"{arguments.run}: only single networks of MNIST are published; choose one of those")
-    from capsrepro.network import devices
-
-    devices.share_gpus()
     (restore if arguments.restore else publish)(arguments, known, where)
 
 
 def publish(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
     """Evaluates the rounded weights, and publishes them if their number of errors equals that in the metrics."""
-    from capsrepro.core import files
     from capsrepro.data import loading
     from capsrepro.evidence import model_card
-    from capsrepro.network import evaluation, ties
-    from capsrepro.network.weights import load_weights, origin_of, save_weights
 
     origin, measured = origin_of(where), files.read_json(where.metrics).get("wrong")
     dataset = loading.load(origin.settings, "test", arguments.data, arguments.scale)
+    from capsrepro.network import devices, evaluation, ties  # takes seconds, errors come before
+    from capsrepro.network.weights import load_weights, save_weights
+
+    devices.share_gpus()
     model, _, trained = ties.restored(where, origin, dataset)
     as_trained = evaluation.evaluate(model, dataset).wrong
     with tempfile.TemporaryDirectory() as folder:
@@ -58,14 +57,14 @@ def publish(arguments: argparse.Namespace, known: params.Params, where: paths.Ru
 
 def restore(arguments: argparse.Namespace, known: params.Params, where: paths.RunPaths) -> None:
     """Writes published weights and their provenance where a training does; the bytes match the hashes in dvc.lock."""
-    from capsrepro.core import files
-    from capsrepro.network import models
-    from capsrepro.network.weights import evaluation_settings, load_weights, read_origin, save_weights
-
     if where.weights.exists():
         raise Error(f"{where.weights}: is there already, perhaps not rounded; delete it to restore {where.published}")
-    settings = known.settings(where.run, where.scale)
-    model = models.build(evaluation_settings(where.published, settings, where), (28, 28, 1))
+    settings = evaluation_settings(where.published, known.settings(where.run, where.scale), where)
+    from capsrepro.network import devices, models
+    from capsrepro.network.weights import load_weights, save_weights
+
+    devices.share_gpus()
+    model = models.build(settings, (28, 28, 1))
     load_weights(model, where.published)
     save_weights(model, where.weights, origin=read_origin(where.published))
     files.write_text(where.training, files.read_text(paths.found(where.provenance)))

@@ -25,23 +25,25 @@ def main(arguments: argparse.Namespace) -> None:
         return
 
     from capsrepro.data import loading
-    from capsrepro.network import devices
+
+    splits: list[loading.Split] = ["train"]
+    splits += ["stop"] if settings.stop_pct is not None else []
+    splits += ["test"] if settings.validate and settings.data in HELD_OUT else []
+    loaded = {split: loading.load(settings, split, arguments.data, arguments.scale) for split in splits}
+    from capsrepro.network import devices  # takes seconds, errors come before
     from capsrepro.training.callback import VALIDATION
     from capsrepro.training.seeds import train_and_save
 
     devices.share_gpus()
     devices.use_threads(settings.threads)
-    watch = {}
-    if settings.validate and settings.data in HELD_OUT:
-        watch[VALIDATION] = loading.load(settings, "test", arguments.data, arguments.scale)
     train_and_save(
         settings,
-        loading.load(settings, "train", arguments.data, arguments.scale),
+        loaded["train"],
         places,
         state=Path(os.environ.get("CAPSREPRO_STATE", "state")),
         together=together,
-        stop=loading.load(settings, "stop", arguments.data, arguments.scale) if settings.stop_pct is not None else None,
-        watch=watch,
+        stop=loaded.get("stop"),
+        watch={VALIDATION: loaded["test"]} if "test" in loaded else {},
         verbose=1 if sys.stdout.isatty() else 2,
     )
 

@@ -61,14 +61,13 @@ test images: these are the weights at the end of the training.
 **Use.** `python -m experiments.predict PICTURE... {{ flags }}`, or in Python:
 
 ```python
-from pathlib import Path
-from capsrepro.network import models, weights
-path = Path("{{ where.published }}")
-model = models.build(weights.read_origin(path).for_evaluation, (28, 28, 1))
-weights.load_weights(model, path)
+import capsrepro
+network = capsrepro.load("{{ result.run }}", scale="{{ result.scale }}", seed={{ result.seed }})
+digits = network.classify(network.prepare("PICTURE"))
 ```
 
-Then `models.classifier(model)` maps images `(B, 28, 28, 1)` to scores `(B, 10)`. To put the weights where the
+It loads these weights, unless `checkpoints` in the current folder has others of this run. `network.scores(images)` maps
+images `(N, 28, 28, 1)` to scores `(N, 10)`. To put the weights where the
 pipeline has them: `python -m experiments.publish {{ arguments }} --restore`.
 
 **Limits.** The error is that on MNIST's test images: one digit, centred and scaled as MNIST does it. What has no digit

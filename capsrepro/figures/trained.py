@@ -9,6 +9,7 @@ import keras
 import pandas
 
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import origin_of, provenance_settings
 from capsrepro.core.params import TITLES, RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
@@ -16,7 +17,6 @@ from capsrepro.data.batches import Dataset
 from capsrepro.figures import charts, routing_changes
 from capsrepro.figures.data import CIFAR10
 from capsrepro.network import devices, evaluation, ties
-from capsrepro.network.weights import origin_of, provenance_settings
 
 
 @dataclasses.dataclass(frozen=True)

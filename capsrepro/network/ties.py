@@ -8,12 +8,13 @@ from pydantic.dataclasses import dataclass
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import Origin, provenance_settings
 from capsrepro.core.params import same_settings
 from capsrepro.core.paths import RunPaths
 from capsrepro.core.validation import Natural, Text, validated
 from capsrepro.data.batches import Dataset
 from capsrepro.network import models
-from capsrepro.network.weights import Origin, load_weights, provenance_settings, weights_sha256
+from capsrepro.network.weights import load_weights, weights_sha256
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="ignore"))

@@ -9,11 +9,12 @@ import pandas
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import Origin
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.data.batches import Dataset
 from capsrepro.network import devices, models, ties
-from capsrepro.network.weights import Origin, save_weights, weights_sha256
+from capsrepro.network.weights import save_weights, weights_sha256
 from capsrepro.training import loop, provenance
 from capsrepro.training.tried import listed_if_unfinished
 

@@ -32,9 +32,10 @@ def leave(folder: Path, where: RunPaths, data: Path) -> None:
 
 
 def _halve(where: RunPaths, data: Path, weights: Path, publication: Path) -> None:
+    from capsrepro.core.origin import origin_of
     from capsrepro.data import loading
     from capsrepro.network import devices, ties
-    from capsrepro.network.weights import load_weights, origin_of, save_weights
+    from capsrepro.network.weights import load_weights, save_weights
 
     devices.share_gpus()
     origin = origin_of(where)

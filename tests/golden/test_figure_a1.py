@@ -10,11 +10,12 @@ import numpy as np
 import pandas
 import pytest
 
+from capsrepro.core.origin import provenance_settings
 from capsrepro.core.paths import RunPaths
 from capsrepro.data.mnist import Mnist
 from capsrepro.figures import routing_changes
 from capsrepro.network import models
-from capsrepro.network.weights import load_weights, provenance_settings
+from capsrepro.network.weights import load_weights
 from tests.support import ROOT
 from tests.support.digits import unpacked
 

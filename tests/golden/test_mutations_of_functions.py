@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from capsrepro.core import files, params, text
+from capsrepro.core import files, origin, params, text
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.data import affnist, batches, hashing
@@ -503,7 +503,7 @@ MUTATIONS: dict[str, tuple[Change, Callable[[], None]]] = {
     "files: written in place": ((files, "replacing", in_place), check_whole_or_absent),
     "text: shown as it is": ((text, "one_line", lambda foreign, most=0: str(foreign)), check_one_line),
     "text: Markdown not escaped": ((text, "_ENTITIES", {}), check_one_line),
-    "weights: the seal not looked at": ((weights, "_is_sealed", lambda path: True), check_seal),
+    "weights: the seal not looked at": ((origin, "_is_sealed", lambda path: True), check_seal),
     "sources: the hash not looked at": ((File, "check", lambda self, size, sha256: None), check_published_hash),
     "archives: members go anywhere": (
         (archives, "_admit", lambda archive, name, size, left, number: left - size),

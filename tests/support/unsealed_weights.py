@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsrepro.network.weights import SEAL, load_weights, save_weights
+from capsrepro.core.origin import SEAL
+from capsrepro.network.weights import load_weights, save_weights
 from tests.support.bad_input import REFUSED, answer, damaged, frugal, often, put, tallied
 from tests.support.runs import tiny_network
 

@@ -172,8 +172,8 @@ def test_a_repro_that_has_something_to_do_is_not_measured(tmp_path: Path, monkey
 def test_an_evaluation_is_measured_with_weights_that_evaluating_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from capsrepro.core.origin import origin_of
     from capsrepro.network import models, ties
-    from capsrepro.network.weights import origin_of
 
     monkeypatch.chdir(tmp_path)
     startup.place_published()

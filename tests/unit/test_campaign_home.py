@@ -9,10 +9,11 @@ import pytest
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error, Stopped
+from capsrepro.core.origin import read_origin
 from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
 from capsrepro.network import models, ties
-from capsrepro.network.weights import load_weights, read_origin
+from capsrepro.network.weights import load_weights
 from capsrepro.training import loop
 from capsrepro.training.seeds import train_and_save
 from experiments.campaign import home, packed

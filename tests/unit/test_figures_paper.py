@@ -16,6 +16,7 @@ from matplotlib.text import Text
 
 from capsrepro.core import files, params
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import Origin
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
@@ -36,7 +37,7 @@ from capsrepro.figures import (
 from capsrepro.figures.data import CIFAR10
 from capsrepro.network import evaluation, models, routing
 from capsrepro.network.evaluation import Answers
-from capsrepro.network.weights import Origin, save_weights
+from capsrepro.network.weights import save_weights
 from experiments import paper_figures as command
 from tests.support.commands import run_module
 from tests.support.digits import Digits, few_of, philox

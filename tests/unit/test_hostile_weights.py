@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from capsrepro.core.errors import Error
-from capsrepro.network.weights import load_weights, read_origin, save_weights
+from capsrepro.core.origin import read_origin
+from capsrepro.network.weights import load_weights, save_weights
 from tests.support.runs import tiny_network
 
 

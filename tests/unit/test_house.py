@@ -391,9 +391,9 @@ def test_constraints_pin_each_dependency_within_its_bounds():
 
 
 def test_dvc_parses_yaml_in_c():
-    """DVC's library of YAML takes the parser in C only if it finds it under the name that it knows; else it is silent."""
+    """DVC's library of YAML is silent where it does not find the parser in C, whose name changed with its releases."""
     ruamel = pytest.importorskip("ruamel.yaml", reason="needs DVC, which brings ruamel.yaml")
-    assert ruamel.YAML(typ="safe").Parser.__module__ == "_ruamel_yaml"
+    assert ruamel.YAML(typ="safe").Parser is not ruamel.parser.Parser
 
 
 def test_precommit_runs_the_pinned_versions():

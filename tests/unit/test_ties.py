@@ -9,11 +9,12 @@ import pytest
 
 from capsrepro.core import files, params
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import Origin
 from capsrepro.core.paths import RunPaths
 from capsrepro.evidence import results as evidence
 from capsrepro.evidence.deviations import is_stale
 from capsrepro.network import ties
-from capsrepro.network.weights import Origin, save_weights, weights_sha256
+from capsrepro.network.weights import save_weights, weights_sha256
 from tests.support import result_files
 from tests.support.runs import TINY, tiny_network
 

@@ -15,6 +15,7 @@ import yaml
 
 from capsrepro.core import files, params
 from capsrepro.core.errors import Error
+from capsrepro.core.origin import Origin, evaluation_settings, origin_of, read_origin
 from capsrepro.core.params import RunConfig
 from capsrepro.core.paths import RunPaths
 from capsrepro.data import loading
@@ -24,7 +25,7 @@ from capsrepro.data.mnist import Mnist
 from capsrepro.data.multimnist import MultiMnist
 from capsrepro.evidence import predictions
 from capsrepro.network import models
-from capsrepro.network.weights import Origin, evaluation_settings, origin_of, read_origin, save_weights
+from capsrepro.network.weights import save_weights
 from experiments import evaluate
 from tests.support.digits import Digits, few_of, idx
 from tests.support.runs import CAPSNET
