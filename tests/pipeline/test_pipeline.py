@@ -1,18 +1,24 @@
-"""The pipeline in temporary clones: which stages run, what they leave, and that two clones agree."""
+"""The pipeline in two temporary clones: which stages run, what they leave, and that they agree.
+
+The second one wants a row of photographs, whose source cannot be reached: that takes nothing with it but this row.
+"""
 
 import re
 import runpy
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from capsrepro.core import not_run
 from tests.support import ROOT
-from tests.support.clones import BUILT, ROWS, Clone, ran
+from tests.support.clones import BUILT, ROWS, SMALL, Clone, ran
 
+PHOTOGRAPHS = "cifar10-ensemble"
 MEMORY = Path("/dev/shm")  # a file system in memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -27,6 +33,46 @@ def one(clone: Callable[[], Clone]) -> Clone:
 def first(one: Clone) -> list[str]:
     """The stages of the first `dvc repro` in it."""
     return one.repro()
+
+
+@pytest.fixture(scope="module")
+def committed(one: Clone, first: list[str]) -> Clone:
+    """The first clone, with its results committed."""
+    one.call("git", "add", "-A")
+    one.call("git", "commit", "-qm", "results")
+    return one
+
+
+@pytest.fixture(scope="module")
+def two(clone: Callable[[], Clone]) -> Iterator[Clone]:
+    """The second clone, without a network. Its cache lies on another file system, where there is one."""
+    made = clone()
+    path = made.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    entry = {"scale": "quick", "run": PHOTOGRAPHS, "seed": 0, "source": "cifar10"}
+    params |= {"sources": ["cifar10"], "further": [entry]}
+    params["scale_settings"]["quick"][PHOTOGRAPHS] = SMALL | {"conv_channels": [2], "primary_types": 1}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as cache:
+        made.python("dvc", "cache", "dir", "--local", cache)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def kept_going(two: Clone) -> tuple[str, list[str], int]:
+    """Its first `dvc repro --keep-going`."""
+    return keep_going(two)
+
+
+def keep_going(clone: Clone) -> tuple[str, list[str], int]:
+    """Runs `dvc repro --keep-going`; gives what it printed, the stages that it ran, and its exit code."""
+    output = clone.call("sh", "-c", f"{sys.executable} -m dvc repro --keep-going; echo exit code $?")
+    return output, ran(output), int(output.rpartition("exit code ")[2].split()[0])
+
+
+def row(path: Path, words: str) -> str:
+    """The first row of a table with these words."""
+    return next(line for line in path.read_text().splitlines() if line.startswith("|") and words in line)
 
 
 def test_everything_runs_once_and_leaves_a_table(one: Clone, first: list[str]) -> None:
@@ -68,24 +114,65 @@ def test_a_change_of_the_readme_runs_nothing_and_one_of_the_losses_trains_and_ev
     assert not stages & {"fetch", "build"}
 
 
-def test_a_second_clone_trains_for_itself_and_gets_the_same_metrics(
-    clone: Callable[[], Clone], one: Clone, first: list[str]
+def test_every_other_row_and_the_reason_in_that_row(two: Clone, kept_going: tuple[str, list[str], int]) -> None:
+    (output, stages, code), results = kept_going, two.folder / "results" / "quick"
+    assert code != 0
+    assert "no mirror serves cifar-10-batches-bin/data_batch_1.bin" in output
+    assert "failed to reproduce 'reached@cifar10'" in output
+    further = {f"{stage}-further@training0" for stage in ("train", "evaluate")}
+    assert {*further, f"evaluate@quick-{ROWS[0]}-0", "fetch-further@cifar10", "reached@cifar10"} <= set(stages)
+    assert "not run: source unreachable" in row(results / "table.md", "7 CapsNets, CIFAR-10")
+    assert "| quick" in row(results / "table.md", "Baseline, MNIST")
+    assert "not run: source unreachable" in (results / "report.md").read_text()
+    assert not_run.read(two.folder / "results", "quick") == {PHOTOGRAPHS: "source unreachable"}
+    assert not list((two.folder / "checkpoints").rglob(f"{PHOTOGRAPHS}*.h5"))
+
+
+def test_an_unreachable_source_is_tried_again_and_nothing_else(two: Clone, kept_going: tuple[object, ...]) -> None:
+    output, stages, code = keep_going(two)
+    assert (set(stages), code != 0) == ({"fetch-further@cifar10", "reached@cifar10"}, True)
+    assert "no mirror serves" in output
+    printed = two.python("experiments.fetch", "cifar10", "--noted", check=False)
+    assert printed.startswith("error: data/cifar10: no mirror serves ")
+    assert "source unreachable" in str(two.result("metrics", PHOTOGRAPHS))
+    assert "cifar10" in two.python("experiments.train", PHOTOGRAPHS, check=False)  # without the flag: an error
+
+
+def test_the_second_clone_trains_for_itself_and_gets_the_same_metrics(
+    one: Clone, first: list[str], two: Clone, kept_going: tuple[str, list[str], int]
 ) -> None:
-    """Its cache lies on another file system, where there is one."""
-    two = clone()
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as cache:
-        two.python("dvc", "cache", "dir", "--local", cache)
-        assert {f"train@quick-{row}-0" for row in ROWS} <= set(two.repro("evaluate"))
-        assert not (two.folder / ".dvc" / "cache" / "files").exists()
-        shutil.rmtree(two.folder / "checkpoints")
-        assert two.repro("evaluate") == []  # the weights come back from there
+    assert {f"train@quick-{row}-0" for row in ROWS} <= set(kept_going[1])
+    assert not (two.folder / ".dvc" / "cache" / "files").exists()
+    shutil.rmtree(two.folder / "checkpoints")
+    assert two.repro("evaluate") == []  # the weights come back from the cache
     for row in ROWS:
         assert two.result("metrics", row) == one.result("metrics", row)
 
 
-def test_an_experiment_with_other_routing_trains_anew(one: Clone, first: list[str]) -> None:
-    one.call("git", "add", "-A")
-    one.call("git", "commit", "-qm", "results")
+def test_own_row_is_trained_alone_compared_and_taken_back(committed: Clone) -> None:
+    """With two seeds."""
+    one, before = committed, (committed.folder / "params.yaml").read_text()
+    one.python("experiments", "new", "my-row", "--like", ROWS[1], "routing=1")
+    stages = ["evaluate@quick-my-row-1"]
+    trained = set(ran(one.python("dvc", "exp", "run", "--set-param", "trainings.quick.seeds=[1]", *stages)))
+    assert trained == {*stages, *(stage.replace("evaluate", "train") for stage in stages)}
+    shown = one.python("dvc", "metrics", "show")
+    assert "README" not in shown
+    for name in ("quick/metrics/my-row-seed1", f"full/metrics/{ROWS[1]}-seed2"):
+        assert f"results/{name}.json" in shown
+    above, _, below = one.python("experiments.table").partition("## Other runs")
+    assert "| not run" in above
+    assert f"| my-row | {ROWS[1]} | routing 1 (3) | " in " ".join(below.split())
+    assert "my-row" in one.python("dvc", "exp", "show", "--only-changed", "--md")
+    one.call("git", "stash", "--include-untracked")
+    one.python("dvc", "checkout")
+    assert (one.folder / "params.yaml").read_text() == before
+    assert one.call("git", "status", "--porcelain") == ""
+    assert "my-row" not in one.python("experiments.table")
+
+
+def test_an_experiment_with_other_routing_trains_anew(committed: Clone) -> None:
+    one = committed
     before = one.result("metrics", ROWS[1])
     stages = ran(one.python("dvc", "exp", "run", "evaluate", "-S", f"runs.{ROWS[1]}.routing=1"))
     assert f"train@quick-{ROWS[1]}-0" in stages

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from capsrepro.training.fingerprint import import_closure
+from capsrepro.training import fingerprint
 from tests.support import ROOT
 from tests.support.commands import run_code, run_module, tracked_files
 
@@ -53,10 +53,14 @@ PIPELINE = {
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
 
 
+import_closure = functools.cache(fingerprint.import_closure)
+
+
 def each(paths):
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
+@functools.cache
 def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -71,6 +75,7 @@ def rooms_of(paths):
     return {room_of(path) for path in paths} - {""}
 
 
+@functools.cache
 def imports(path, *, inside_functions=True):
     """The dotted names that a file imports; of `from a import b` it is `a.b`, whether `b` is a module or not."""
     waiting, names = [tree(path)], []
@@ -92,6 +97,7 @@ def roots(names):
     return {name.partition(".")[0] for name in names}
 
 
+@functools.cache
 def imported_files(path):
     """The files of the library that a file imports itself, without the packages on the way to them."""
     found = set()
