@@ -25,6 +25,7 @@ COLUMNS = (
     "commit",
     "what became of it",
 )
+_FOLDERS = re.compile(r"(?<![^\s'\"(])/(?:[^\s/:;,]+/)+")  # those before the last part of an absolute path
 
 
 @contextlib.contextmanager
@@ -56,7 +57,7 @@ def _append(where: RunPaths, run: RunConfig, seconds: float, message: str) -> No
         f"{seconds:.0f}",
         environment.device(),
         revision["git_revision"][:7] + ("+" if revision["git_dirty"] else ""),
-        message,
+        _FOLDERS.sub(".../", message),  # the list is committed: no folder of one machine is in it
     )
     path = where.tried
     with files.exclusive(path.parent):

@@ -112,6 +112,17 @@ def test_trainings_that_fail_or_are_stopped_are_appended_by_the_program(home: Pa
     assert (third["steps done"], third["what became of it"]) == ("", "MemoryError")
 
 
+def test_the_list_names_no_folder_of_one_machine(home: Path) -> None:
+    unfinished(Stopped(signal.SIGTERM, f"step 7 is saved in {home}/state/quick/mnist/0; the next start resumes there"))
+    unfinished(OSError(28, "No space left on device", f"{home}/state/a.npz"))
+    unfinished(Error("state/quick/mnist: not writable, 1/2"))
+    assert [line["what became of it"] for line in listed()] == [
+        "step 7 is saved in .../0; the next start resumes there",
+        "[Errno 28] No space left on device: '.../a.npz'",
+        "state/quick/mnist: not writable, 1/2",
+    ]
+
+
 def test_lines_that_are_there_stay(home: Path) -> None:
     WHERE.tried.parent.mkdir(parents=True)
     WHERE.tried.write_text(",".join(COLUMNS) + "\n" + ",".join(["kept"] * len(COLUMNS)) + "\n")
