@@ -3,6 +3,7 @@
 The second one wants a row of photographs, whose source cannot be reached: that takes nothing with it but this row.
 """
 
+import os
 import re
 import runpy
 import shutil
@@ -54,7 +55,9 @@ def two(clone: Callable[[], Clone]) -> Iterator[Clone]:
     params["scale_settings"]["quick"][PHOTOGRAPHS] = SMALL | {"conv_channels": [2], "primary_types": 1}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as cache:
+        Path(cache).chmod(0o2775)  # what is made in it belongs to its group
         made.python("dvc", "cache", "dir", "--local", cache)
+        made.python("dvc", "config", "--local", "cache.shared", "group")
         yield made
 
 
@@ -147,6 +150,26 @@ def test_the_second_clone_trains_for_itself_and_gets_the_same_metrics(
     assert two.repro("evaluate") == []  # the weights come back from the cache
     for row in ROWS:
         assert two.result("metrics", row) == one.result("metrics", row)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv for two users")
+def test_two_users_share_one_cache(two: Clone, kept_going: tuple[str, list[str], int], tmp_path: Path) -> None:
+    """The cache belongs to another user and to a group of both; this one has none of root's rights over it."""
+    cache, group, other = Path(two.python("dvc", "cache", "dir").strip()), 54321, two.copied(tmp_path / "other")
+    for path in (cache, *cache.rglob("*")):
+        mode = path.stat().st_mode
+        os.chown(path, group, group)
+        path.chmod(mode)  # chown takes the bit of the group from it
+    shutil.rmtree(other.folder / "checkpoints")
+    rights = ",".join(f"-{right}" for right in ("dac_override", "dac_read_search", "fowner", "chown"))
+    as_user = ("setpriv", f"--bounding-set={rights}", f"--groups={group}", sys.executable, "-m", "dvc")
+    assert ran(other.call(*as_user, "repro", "evaluate")) == []  # the weights of the first user
+    build = f"build@quick-{BUILT[0]}"
+    assert ran(other.call(*as_user, "repro", "--single-item", "--force", build)) == [build]
+    (other.folder / "note.txt").write_text("of the second user")
+    before = {path for path in cache.rglob("*") if path.is_file()}
+    other.call(*as_user, "add", "note.txt")
+    assert {path for path in cache.rglob("*") if path.is_file()} > before
 
 
 def test_own_row_is_trained_alone_compared_and_taken_back(committed: Clone) -> None:

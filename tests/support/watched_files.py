@@ -1,11 +1,14 @@
 """What is done to files, watched and made to fail: each write, fsync, rename and removal of this process."""
 
+import errno
 import io
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # each of which a write may meet
 
 
 class Watch:

@@ -30,15 +30,15 @@ from capsrepro.training import loop
 from capsrepro.training.backups import Backups
 from tests.support import ROOT
 from tests.support.runs import CAPSNET
-from tests.support.watched_files import Watch
+from tests.support.watched_files import ERRORS, Watch
 
 
-def fails(number: int) -> Callable[[list[str]], None]:
+def fails(number: int, code: int) -> Callable[[list[str]], None]:
     """The number-th of all that is done fails, and what comes after it does not."""
 
     def fault(asked: list[str]) -> None:
         if len(asked) == number:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise OSError(code, os.strerror(code))
 
     return fault
 
@@ -54,24 +54,24 @@ def is_full(number: int) -> Callable[[list[str]], None]:
 
 
 def each_fault(reset: Callable[[], Any], write: Callable[[], Any]) -> Iterator[bool]:
-    """Has `write` fail at each thing that it does to files, in both ways; yields whether it had renamed by then."""
+    """Has `write` fail at each thing that it does to files, in each way; yields whether it had renamed by then."""
     reset()
     with pytest.MonkeyPatch.context() as patch:
         watch = Watch(patch)
         write()
     assert {"write", "fsync", "replace"} <= set(watch.done)
-    for fault in (fails, is_full):
-        for number in range(1, len(watch.done) + 1):
+    for number in range(1, len(watch.done) + 1):
+        for fault in (*(fails(number, code) for code in ERRORS), is_full(number)):
             reset()
             with pytest.MonkeyPatch.context() as patch:
-                again = Watch(patch, fault(number))
+                again = Watch(patch, fault)
                 try:
                     write()
                 except OSError as refused:
-                    assert refused.errno in (errno.EIO, errno.ENOSPC)
+                    assert refused.errno in ERRORS
                     yield "replace" in again.done
                 else:  # nothing was left to write on the full disk
-                    assert (fault, again.done) == (is_full, watch.done)
+                    assert (fault.__qualname__.partition(".")[0], again.done) == ("is_full", watch.done)
 
 
 def names(folder: Path) -> list[str]:
@@ -112,12 +112,12 @@ class Kept:
 
 
 def test_whatever_fails_in_a_backup_the_one_before_is_there(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = Kept(tmp_path / "state")
+    before = shutil.copytree(kept.backups.folder, tmp_path / "before")
 
     def reset() -> None:
-        kept.backups.clear()
-        kept.save(2)
-        kept.save(4)
+        shutil.rmtree(kept.backups.folder)
+        shutil.copytree(before, kept.backups.folder)
 
     for renamed in each_fault(reset, lambda: kept.save(6)):
         assert kept.restored() == (6 if renamed else 4)

@@ -3,7 +3,6 @@
 `python -m pytest tests/unit/test_reliability.py --force-regen` writes the table into the page.
 """
 
-import errno
 import json
 import os
 import re
@@ -31,11 +30,10 @@ from capsrepro.sources.published import Source
 from tests.support import ROOT
 from tests.support.archives import tarred
 from tests.support.commands import run_code, run_module
-from tests.support.watched_files import Watch
+from tests.support.watched_files import ERRORS, Watch
 
 PAGE = ROOT / "docs" / "reliability.md"
 EACH = 200  # damaged files for each reader
-ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 KNOWN = {
     "trainings": {"quick": {"rows": ["caps"], "seeds": [0]}},
     "runs": {"caps": {"data": "mnist", "model": "capsnet", "routing": 3, "reconstruction": True}},
