@@ -18,6 +18,8 @@ from capsrepro.network import devices
 ROOT = Path(__file__).parents[2]  # holds the packages
 PACKAGES = ("capsrepro", "experiments")
 
+_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+
 
 def fingerprint(run: RunConfig, dataset: Dataset, seed: int, sources: Iterable[Path]) -> dict[str, Any]:
     """Settings, seed, data, backend and source code of a training, as JSON values.
@@ -99,7 +101,8 @@ def _imported(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
         yield from (".".join((*module, alias.name)) for alias in node.names)
     never = isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
     for child in getattr(node, "orelse", ()) if never else ast.iter_child_nodes(node):
-        yield from _imported(child, package)
+        if isinstance(child, _STATEMENTS):  # in expressions, most of a file, there are no imports
+            yield from _imported(child, package)
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:

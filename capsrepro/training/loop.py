@@ -188,7 +188,19 @@ def compiled(
         jit_compile=with_jax or bool(devices.gpus()),
     )
     model.optimizer.build(model.trainable_variables)
+    _build_metrics(model)
     return model
+
+
+def _build_metrics(model: keras.Model) -> None:
+    """Creates the variables of a compiled model's losses and metrics.
+
+    Where the first trace of a step creates variables, TensorFlow traces the step again.
+    """
+    zeros = {name: keras.ops.zeros((1, *output.shape[1:])) for name, output in model.output.items()}
+    model.compute_loss(y=zeros, y_pred=zeros)
+    model.compute_metrics(None, zeros, zeros)
+    model.reset_metrics()
 
 
 def make_deterministic(seed: int) -> None:

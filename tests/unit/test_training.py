@@ -338,6 +338,21 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has a loop of its own, see test_seeds.py")
+def test_a_step_is_traced_once(few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second trace would take as long as the first; TensorFlow makes it where the first one creates variables."""
+    traced: list[Any] = []
+    step = keras.Model.train_step
+
+    def train_step(self: keras.Model, data: Any) -> Any:
+        traced.append(self)
+        return step(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", train_step)
+    train(dataclasses.replace(BASELINE, average=0.9), few, tmp_path)
+    assert len(traced) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has a loop of its own, see test_seeds.py")
 def test_several_steps_in_a_call_of_tensorflow_give_the_same_weights_history_and_backups(
     capsnet: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
