@@ -6,12 +6,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from capsrepro.core import paths
-from capsrepro.evidence import claims, clusters, deviations, paired
+from capsrepro.evidence import claims, clusters, deviations, paired, plan
 from capsrepro.evidence.claims import Claim
 from capsrepro.evidence.deviations import is_narrow, is_partial, is_stale, smaller
 from capsrepro.evidence.paired import Count, Effect
 from capsrepro.evidence.paper import DATA
-from capsrepro.evidence.plan import is_unplanned
 from capsrepro.evidence.results import Result
 from capsrepro.evidence.scale import Scale
 
@@ -89,6 +88,8 @@ def judge(scale: Scale, claim: Claim) -> Judged:
         verdict, remarks = claims.OPEN, (broken, *remarks)
     if math.isinf(effect.low):
         remarks = ("no spread over seeds to judge by", *remarks)
+    elif len(found[0]) == 1:
+        remarks = (*remarks, "one seed")
     if word := _smaller(scale, claim, everything):
         remarks = (word, *remarks)
     images = None if claim.images == "training" else found[0][0].examples
@@ -133,12 +134,14 @@ def difference(
     """
     if len({one.examples for one in (*first, *second)}) > 1:
         return None, ("lacks both runs on equally many images",)
+    if len({one.test_sha256 for one in (*first, *second)} - {""}) > 1:
+        return None, ("lacks both runs on the same test images",)
     if len(first) > 1:
         return paired.over_seeds(*([100 * one.wrong / one.examples for one in side] for side in (first, second))), ()
     return _of_images(scale, first[0], second[0])
 
 
-def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tuple[str, ...]]:
+def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect | None, tuple[str, ...]]:
     """The error of one training minus that of another, image for image if both have stored predictions."""
     data = str(first.settings.get("data"))
     counts = [Count(one.wrong, one.examples) for one in (first, second)]
@@ -147,9 +150,8 @@ def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect, tup
     kept = [scale.predictions(one) for one in (first, second)]
     if kept[0] is None or kept[1] is None:
         return unpaired(*counts), ("unpaired",)
-    hashes = {first.test_sha256, second.test_sha256} - {""}
-    if len(hashes) > 1 or not (kept[0].labels == kept[1].labels).all():
-        return unpaired(*counts), ("unpaired: other test images",)
+    if not (kept[0].labels == kept[1].labels).all():
+        return None, ("lacks both runs on the same test images",)
     ours, theirs = kept[0].right, kept[1].right
     if clustered:
         difference = theirs.astype(float) - ours.astype(float)  # the first error minus the second
@@ -196,7 +198,7 @@ def _premise(claim: Claim, found: Sides) -> str:
 
 
 def _remarks(scale: Scale, found: Sides, *, lengths: bool) -> tuple[str, ...]:
-    """The deviations of the runs, each once: steps first (if `lengths`), and `unplanned` last."""
+    """The deviations of the runs, each once: steps first (if `lengths`), and those of `plan.remarks` last."""
     steps, others = [], []
     for side in found:
         settings = scale.paper_settings.get(side[0].run)
@@ -204,8 +206,7 @@ def _remarks(scale: Scale, found: Sides, *, lengths: bool) -> tuple[str, ...]:
         steps += [word.removesuffix(" steps") for word in own]
         others += [word for word in deviations.remarks(side, settings) if word not in own]
     first = [f"{' and '.join(dict.fromkeys(steps))} steps"] if steps and lengths else []
-    unplanned = any(is_unplanned(scale.plans, one) for side in found for one in side)
-    return tuple(dict.fromkeys([*first, *others, *([deviations.UNPLANNED] if unplanned else [])]))
+    return tuple(dict.fromkeys([*first, *others, *plan.remarks(scale.plans, [one for side in found for one in side])]))
 
 
 def _smaller(scale: Scale, claim: Claim, results: list[Result]) -> str:
@@ -226,5 +227,6 @@ def _corrected(one: Judged, p: float | None) -> Judged:
     if one.effect is not None and p is not None and one.verdict in (claims.HOLDS, claims.FAILS):
         low, high, margin = one.effect.low, one.effect.high, one.claim.margin or 0.0
         equal = -margin <= low and high <= margin  # in practice; that verdict does not depend on a test of no effect
-        weak = p >= ALPHA and not equal and (low > 0 or high < 0)
+        of_no_effect = one.claim.least is None and one.claim.direction != "not lower"  # as the test of p
+        weak = p >= ALPHA and not equal and of_no_effect and (low > 0 or high < 0)
     return dataclasses.replace(one, p_holm=p, remarks=(*one.remarks, *([_NO_HOLM] if weak else [])))

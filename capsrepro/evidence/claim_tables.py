@@ -21,9 +21,11 @@ UNITS = (
     "of accuracy); for losses and logits it is the log10 of a ratio. Rules and margins: `results/claims.csv`."
 )
 WORDS = (
-    "*holds*: the whole interval is on the side that the paper claims; *does not hold*: none of it is, or all of it "
-    "lies within the margin of no effect; *cannot tell*: neither; *pictures*: not judged. In brackets: what else "
-    "differs from the paper. With one seed the interval covers other test images, but not other trainings."
+    "*holds*: the whole interval is on the side that the paper claims, as far there as the claim's rule asks; *does "
+    "not hold*: none of it is, or all of it lies within the margin of no effect; *cannot tell*: neither, or the "
+    "networks were not trained equally; *stale*, *not reached*, *changed*: as for the numbers; *pictures*: not judged. "
+    "In brackets: what else differs from the paper. *one seed*: the interval covers other test images, but not other "
+    "trainings."
 )
 HOW = "How each claim was measured. p: of the test for no effect; p (Holm): corrected for all claims in this table."
 

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from capsrepro.core.params import TITLES, Params
-from capsrepro.evidence import claim_results, clusters, scale, verdicts
+from capsrepro.evidence import claim_results, clusters, plan, scale, verdicts
 from capsrepro.evidence.paper import Row
-from capsrepro.evidence.plan import is_unplanned
 from capsrepro.evidence.power import Power
 from capsrepro.evidence.results import Result
 from capsrepro.evidence.scale import Scale
@@ -89,7 +88,7 @@ def verdict(ours: Scale, row: Row) -> Verdict:
         ours.reasons.get(row.id, ""),
         by_digit=_by_digit(ours, row, seeds),
         gap=functools.partial(claim_results.gap, ours),
-        unplanned=any(is_unplanned(ours.plans, one) for one in seeds),
+        planned=plan.remarks(ours.plans, seeds),
     )
 
 

@@ -10,7 +10,6 @@ from capsrepro.evidence.results import Result
 WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
 HELD_OUT = 10_000  # training images that `validate` tests on
 SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # a random sample of this size counts as the whole test set
-UNPLANNED = "unplanned"
 
 
 def is_stale(result: Result, settings: Mapping[str, Any] | None) -> bool:
@@ -83,11 +82,17 @@ def changed(row: Row, results: Sequence[Result]) -> tuple[str, ...]:
 
 
 def remarks(
-    results: Sequence[Result], paper_settings: Mapping[str, Any] | None, *, unplanned: bool = False
+    results: Sequence[Result], paper_settings: Mapping[str, Any] | None, planned: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Describes the deviations that leave the row comparable; the runs have equal settings, as none is stale."""
+    """Describes the deviations that leave the row comparable; the runs have equal settings, as none is stale.
+
+    Args:
+        results: of one run, at least one.
+        paper_settings: of that run at the scale `paper`; None: it has none there.
+        planned: see `always`.
+    """
     first = results[0]
-    words = list(steps(results, paper_settings))
+    words = [*steps(results, paper_settings), *_ends(first, paper_settings or {})]
     if (pairs := min(result.examples for result in results)) < _whole_test(first):
         words.append(f"{thousands(pairs)} test pairs")
     words += sorted({_short(one.trained_precision) for one in results if one.trained_precision != "float32"})
@@ -100,7 +105,18 @@ def remarks(
         if (other := first.settings.get(f"{part}_recipe")) not in (None, first.recipe):
             words.append(f"{other} {part}")
     words += sorted({f"counted in {_short(one.counted_precision)}" for one in results if _inexact(one)})
-    return (*words, *always(results, unplanned=unplanned))
+    return (*words, *always(results, planned))
+
+
+def _ends(first: Result, paper_settings: Mapping[str, Any]) -> list[str]:
+    """Another decay of the learning rate or another accuracy at the end than those of the scale `paper`."""
+    words = {"decay_steps": "decay every {} steps", "stop_pct": "stopped at {} %"}
+    pairs = {name: (first.settings.get(name), paper_settings.get(name)) for name in words}
+    return [
+        words[name].format(f"{ours:,}")
+        for name, (ours, theirs) in pairs.items()
+        if None not in (ours, theirs) and ours != theirs
+    ]
 
 
 def _recipe(results: Sequence[Result]) -> list[str]:
@@ -115,16 +131,16 @@ def _recipe(results: Sequence[Result]) -> list[str]:
     return [f"{name} {shown(other)}" for name, others in found for other in others]
 
 
-def always(results: Sequence[Result], *, unplanned: bool = False) -> tuple[str, ...]:
-    """The remarks beside every verdict: a test set that was built instead of downloaded, and `unplanned`."""
+def always(results: Sequence[Result], planned: Sequence[str] = ()) -> tuple[str, ...]:
+    """The remarks beside every verdict: a test set that was built, not downloaded, and `planned`, of `plan.remarks`."""
     built = sorted({f"built {_title(result)}" for result in results if result.built})
-    return (*built, *([UNPLANNED] if unplanned else []))
+    return (*built, *planned)
 
 
 def steps(results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The steps actually done, such as `14k steps`; empty if they are at least those of the scale `paper`."""
     done = sorted({result.steps_trained for result in results})
-    if paper_settings is None or done[0] >= paper_settings.get("steps", 0):
+    if paper_settings is not None and done[0] >= paper_settings.get("steps", 0):
         return ()
     return (" to ".join(thousands(number) for number in dict.fromkeys((done[0], done[-1]))) + " steps",)
 

@@ -55,8 +55,8 @@ recipe `{{ result.recipe }}`; Adam, its rate
 
 
 **Data.** MNIST, sha256 of its files `{{ result.data_sha256|code }}`: {{ result.train_examples|count }} training images,
-shifted by up to {{ settings.shift }} pixels, and {{ result.examples|count }} test images. Nothing was chosen on the
-test images: these are the weights at the end of the training.
+shifted by up to {{ settings.shift }} pixels, and {{ result.examples|count }} test images. These are the
+weights at the end of the training, not those with the best count.
 
 **Use.** `python -m experiments.predict PICTURE... {{ flags }}`, or in Python:
 

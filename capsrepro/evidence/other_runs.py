@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from capsrepro.core.params import Params
-from capsrepro.evidence import claim_results, comparison, lined, tables
+from capsrepro.evidence import claim_results, comparison, lined, plan, tables
+from capsrepro.evidence.claims import OPEN
 from capsrepro.evidence.deviations import is_stale, shown
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.scale import Scale
@@ -14,7 +15,8 @@ TITLE = "Other runs"
 ABOUT = (
     "Runs that are no row of the paper, each beside the run that its `like` in params.yaml names, both with the same "
     "seeds. *difference*: the test error less that of `like`, in points (for affNIST too), with its 95 % interval, as "
-    "for the claims; *better*, *worse*: the interval excludes 0; *no difference shown*: it does not."
+    "for the claims; *better*, *worse*: the interval excludes 0; *no difference shown*: it does not; *cannot "
+    "tell*: one was trained for longer."
 )
 SHOWN = ("run", "like", "changed", "measured", "of `like`", "difference", "95 % interval", "verdict")
 ALIGNMENT = ("left", "left", "left", "right", "right", "right", "right", "left")
@@ -54,9 +56,10 @@ def _line(known: Params, ours: Scale, name: str) -> list[str]:
     )
     if effect is None:
         return [*cells, "", "", "; ".join(told)]
-    if len({one.images_trained for one in (*first, *second)}) > 1:
-        told = (*told, "unequal steps")
     word = "better" if effect.high < 0 else "worse" if effect.low > 0 else "no difference shown"
+    if len({one.images_trained for one in (*first, *second)}) > 1:
+        word, told = OPEN, (*told, "unequal steps")
+    told += plan.remarks(ours.plans, [*first, *second])
     span = "" if math.isinf(effect.low) else f"{effect.low:+.2f} to {effect.high:+.2f}"
     remarks = f" ({', '.join(told)})" if told else ""
     return [*cells, lined.signed(effect.effect), span, word + remarks]

@@ -20,6 +20,8 @@ from capsrepro.evidence import csv_rows
 from capsrepro.evidence.paper import Count
 from capsrepro.evidence.results import Result
 
+UNPLANNED = "unplanned"
+
 
 def _seeds(cell: Any) -> tuple[int, ...]:
     seeds = tuple(int(word) for word in str(cell).split())
@@ -73,6 +75,24 @@ def read(path: Path) -> list[Plan]:
                 raise Error(f"{where}, seeds: one of {plan.run} is planned in an earlier line too; plan each once")
         plans.append(plan)
     return plans
+
+
+def remarks(plans: Sequence[Plan], results: Sequence[Result]) -> tuple[str, ...]:
+    """What is said of the plan beside a verdict: `unplanned`, or `2 of 5 planned seeds`.
+
+    Args:
+        plans: of `read`.
+        results: all that the verdict is about, of one run or several.
+    """
+    if any(is_unplanned(plans, one) for one in results):
+        return (UNPLANNED,)
+    words = []
+    for run in dict.fromkeys(one.run for one in results):
+        own = [one for one in results if one.run == run]
+        planned = {seed for line in plans if any(line.names(one) for one in own) for seed in line.seeds}
+        if len(done := {one.seed for one in own}) < len(planned):
+            words.append(f"{len(done)} of {len(planned)} planned seeds")
+    return tuple(dict.fromkeys(words))
 
 
 def is_unplanned(plans: Sequence[Plan], result: Result) -> bool:

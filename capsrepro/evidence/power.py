@@ -40,8 +40,9 @@ def of(row: Row, examples: int, seeds: int, spread: float | None) -> Power:
         row: the paper's number and its margin.
         examples: in the test set of one seed.
         seeds: number of seeds.
-        spread: standard deviation over the seeds in percentage points; None: there is one seed. The binomial standard
-            error of the test set is then used instead; the measured spreads are close to it.
+        spread: standard deviation over the seeds in percentage points; None: unknown. The binomial standard error of
+            the test set is then used instead. On MNIST seeds spread about as much, on MultiMNIST more, so that there
+            the power is an upper bound.
     """
     wider = clusters.WIDER if clusters.share_digits(row.data, examples) else 1.0
     independent = round(examples / wider**2)  # number of independent images with an equally wide interval

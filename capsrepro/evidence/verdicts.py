@@ -48,17 +48,18 @@ def measured(row: Row, results: Sequence[Result]) -> list[float]:
 def interval(row: Row, results: Sequence[Result], by_digit: np.ndarray | None = None) -> Span:
     """The 95 % interval of the row's measure in percent: Wilson's for one result, Student's for several.
 
-    On affNIST, where images share their digits, the interval of one result is a bootstrap over digits. Without stored
-    predictions it is Wilson's interval, widened by the factor `clusters.WIDER`.
+    Where several results are all equal, which few wrong images can be by chance, their spread says nothing: it is the
+    interval of one of them. On affNIST, where images share their digits, the interval of one result is a bootstrap over
+    digits. Without stored predictions it is Wilson's interval, widened by the factor `clusters.WIDER`.
 
     Args:
         row: the paper's number.
         results: at least one.
         by_digit: of one result, the fraction of each digit's images that is right; None: unknown.
     """
-    if len(results) > 1:
+    if spread(row, results) is not None:
         return student(measured(row, results))
-    (result,) = results
+    result = results[0]
     low, high = wilson(result.wrong, result.examples)
     if clusters.share_digits(row.data, result.examples):
         if by_digit is not None:
@@ -95,7 +96,7 @@ def judge(
     *,
     by_digit: np.ndarray | None = None,
     gap: Callable[[], str] = lambda: "not run",
-    unplanned: bool = False,
+    planned: Sequence[str] = (),
 ) -> Verdict:
     """Judges one number of the paper.
 
@@ -110,7 +111,7 @@ def judge(
         reason: why the run has no result.
         by_digit: see `interval`.
         gap: returns the verdict on the claim `affnist-gap`; called only if it matters.
-        unplanned: whether one of the results is in no plan.
+        planned: the remarks about the plan, see `plan.remarks`.
 
     Returns:
         The first of these that applies: `not run` (no results); `stale` (trained or evaluated with other settings);
@@ -127,13 +128,15 @@ def judge(
         return found("stale")
     if not all(result.stop_reached for result in results):
         return found("not reached")
-    beside = deviations.always(results, unplanned=unplanned)
+    beside = deviations.always(results, planned)
     if changes := deviations.changed(row, results):
         return found("changed", (*changes, *beside))
     narrow = any(is_narrow(row, result, paper_settings) for result in results)
     if word := smaller(results, narrow=narrow, partial=any(is_partial(row.data, result) for result in results)):
         return found(word, beside)
-    remarks = deviations.remarks(results, paper_settings, unplanned=unplanned)
+    remarks = deviations.remarks(results, paper_settings, planned)
+    if len(results) > 1 and spread(row, results) is None:
+        remarks += ("no spread over seeds",)
     if len(results) == 1 and by_digit is None and clusters.share_digits(row.data, results[0].examples):
         remarks += (f"interval {clusters.WIDER:g} times Wilson's",)
     could = power.of(row, results[0].examples, len(results), spread(row, results))
@@ -147,5 +150,6 @@ def judge(
 
 
 def spread(row: Row, results: Sequence[Result]) -> float | None:
-    """The standard deviation over the seeds in percentage points; None: fewer than two."""
-    return statistics.stdev(measured(row, results)) if len(results) > 1 else None
+    """The standard deviation over the seeds in percentage points; None: fewer than two, or all equal."""
+    values = measured(row, results)
+    return statistics.stdev(values) if len(set(values)) > 1 else None

@@ -19,7 +19,7 @@ PAPER = "Dynamic Routing Between Capsules"
 PURPOSE = "The paper's experiments, run again: its numbers beside ours, and how far they agree."
 SCALES: Mapping[str, str] = {
     "medium": "A quarter of the paper's channels and half of its capsule types, ten seeds, to decide claims.",
-    "quick": "Narrow nets, minutes on two cores: it shows that everything works, and has no verdict on the paper.",
+    "quick": "Narrow nets, minutes on two cores, to show that everything works: no verdict on the paper's numbers.",
     "full": "The paper's architectures, trained for less long than the paper's.",
     "paper": "The paper's architectures, trained as long as the released code says.",
 }
@@ -86,7 +86,7 @@ def _runs(found: Sequence[RunRecord]) -> Section:
     lines = [_run(record) for record in found]
     text = (
         "Each run and seed, with Wilson's interval; seconds and images/s are of the training. Where affNIST's accuracy "
-        "is in the table above, this is 100 less it, with an interval that is too narrow, as 32 images share a digit. "
+        "is in the table above, this is 100 less it; its interval is too narrow where several images share a digit. "
         "A `+` after a commit: tracked files differed from it."
     )
     return Section("runs", "Runs", (text,) if lines else ("No run at this scale yet.",), aligned(columns, lines))

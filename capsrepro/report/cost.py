@@ -19,7 +19,7 @@ def sections(found: Sequence[RunRecord]) -> list[Section]:
         return []
     hours = {kind: sum(_hours(group) for group in groups if _kind(group) == kind) for kind in ("GPU", "CPU")}
     text = (
-        f"All trainings of this page: {hours['GPU']:.2f} hours on GPUs and {hours['CPU']:.2f} hours on CPUs. "
+        f"The trainings of the table Runs: {hours['GPU']:.2f} hours on GPUs and {hours['CPU']:.2f} hours on CPUs. "
         "Evaluation, and time before an interruption that was not saved, is not in it."
     )
     return [Section("cost", "Cost", (text,), table=aligned(_COLUMNS, [_line(group) for group in groups]))]

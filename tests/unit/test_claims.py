@@ -371,7 +371,7 @@ def test_one_pair_with_answers_must_be_compared_image_for_image(tmp_path: Path) 
     assert found.effect.effect == pytest.approx(-0.20)
     assert found.effect.p == pytest.approx(2 / 2**20)
     assert (found.verdict, found.seeds, found.images) == ("holds", 1, 10_000)
-    assert (found.effect.test, found.remarks) == ("McNemar, exact", ("unplanned",))
+    assert (found.effect.test, found.remarks) == ("McNemar, exact", ("one seed", "unplanned"))
 
 
 def test_the_same_counts_without_answers_must_be_unpaired_and_open(tmp_path: Path) -> None:
@@ -391,7 +391,16 @@ def test_answers_to_other_images_must_not_be_paired(tmp_path: Path, how: str) ->
         path = tmp_path / "full" / "predictions" / f"{AGAINST}-seed0.npz"
         kept = predictions.read(path)
         predictions.write(path, np.roll(kept.predicted, 1), np.roll(kept.labels, 1), np.zeros((10_000, 10)))
-    assert judged(tmp_path, "reconstruction-r3").remarks[0] == "unpaired: other test images"
+    found = judged(tmp_path, "reconstruction-r3")
+    assert (found.verdict, found.remarks) == ("not run", ("lacks both runs on the same test images",))
+
+
+def test_several_seeds_on_other_images_must_not_be_compared(tmp_path: Path) -> None:
+    for seed, (ours, theirs) in enumerate(((25, 35), (26, 38), (24, 32))):
+        write(tmp_path, RUN, ours, seed, test_sha256="ab" * 32)
+        write(tmp_path, AGAINST, theirs, seed, test_sha256="cd" * 32)
+    found = judged(tmp_path, "reconstruction-r3")
+    assert (found.verdict, found.remarks) == ("not run", ("lacks both runs on the same test images",))
 
 
 def test_an_accuracy_must_be_higher_where_its_error_is_lower(tmp_path: Path) -> None:
@@ -478,7 +487,7 @@ def test_what_the_runs_changed_must_stand_beside_the_verdict(tmp_path: Path) -> 
     change = {"steps": 14_000, "precision": "mixed_bfloat16"}
     write(tmp_path, RUN, 10, settings=change, counted_in="mixed_bfloat16")
     write(tmp_path, AGAINST, 90, settings=change)
-    expected = ("unpaired", "14k steps", "bfloat16", "counted in bfloat16", "unplanned")
+    expected = ("unpaired", "one seed", "14k steps", "bfloat16", "counted in bfloat16", "unplanned")
     assert judged(tmp_path, "reconstruction-r3").remarks == expected
 
 
@@ -580,6 +589,13 @@ def test_a_verdict_that_holms_correction_would_not_let_stand_must_say_so(tmp_pat
     again = claim_results._corrected(dataclasses.replace(strong, effect=strong.effect._replace(p=0.03)), 0.06)
     assert again.remarks[-1] == "not after Holm's correction"
     assert claim_results._corrected(strong, 0.04).remarks == strong.remarks
+    # These rest on a size, or on no gain, and not on the test of no effect that p is of.
+    for other in (
+        dataclasses.replace(strong.claim, least=0.5),
+        dataclasses.replace(strong.claim, direction="not lower"),
+    ):
+        of_size = dataclasses.replace(strong, claim=other)
+        assert claim_results._corrected(of_size, 0.06).remarks == strong.remarks
 
 
 # Tables and the command
@@ -590,7 +606,7 @@ def test_the_tables_must_show_effect_interval_test_and_verdict(tmp_path: Path) -
     lines = {line[0]: dict(zip(claim_tables.SHOWN, line, strict=True)) for line in claim_tables.display(found)}
     assert list(lines) == list(CLAIMS)
     strong = lines["routing-mnist"]
-    assert (strong["the paper"], strong["ours"], strong["verdict"]) == ("-0.04", "-1.10", "holds (unplanned)")
+    assert (strong["the paper"], strong["ours"], strong["verdict"]) == ("-0.04", "-1.10", "holds (one seed, unplanned)")
     assert re.fullmatch(r"-1\.\d\d to -0\.\d\d", strong["95 % interval"])
     how = {line[0]: line[1:] for line in claim_tables.measured(found)}
     assert how["routing-mnist"][:4] == [
@@ -646,7 +662,7 @@ def test_the_command_must_write_and_print_the_claims_of_a_scale(tmp_path: Path) 
     answer = run_module("experiments.claims", "--scale", "full", "--check", *where)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == (folder / "full" / "claims.md").read_text()
-    assert "| holds (unplanned) " in answer.stdout
+    assert "| holds (one seed, unplanned) " in answer.stdout
 
 
 def test_the_command_must_refuse_what_is_damaged_and_leave_nothing(tmp_path: Path) -> None:

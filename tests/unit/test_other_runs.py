@@ -157,7 +157,7 @@ def test_a_run_without_a_row_is_in_a_table_from_the_start_and_is_compared_once_i
         "measured": "3.00 (300/10000)",
         "of `like`": "2.00 (200/10000)",
         "difference": "+1.00",
-        "verdict": "worse (unpaired)",
+        "verdict": "worse (unpaired, unplanned)",
     }
 
 
@@ -168,7 +168,14 @@ def test_answers_that_were_kept_are_compared_image_for_image(path: Path) -> None
     write(path, LIKE, 200, right=right)
     right[:15] = True  # 15 better and none worse: McNemar's p is 2^-14
     write(path, "my-row", 185, right=right)
-    assert (line(path)["difference"], line(path)["verdict"]) == ("-0.15", "better")
+    assert (line(path)["difference"], line(path)["verdict"]) == ("-0.15", "better (unplanned)")
+
+
+def test_a_run_that_was_trained_for_longer_is_not_called_better(path: Path) -> None:
+    new_run.add(path, "my-row", LIKE, {"steps": "99"})
+    write(path, "my-row", 100)
+    write(path, LIKE, 300)
+    assert line(path)["verdict"] == "cannot tell (unpaired, unequal steps, unplanned)"
 
 
 def test_seeds_of_both_are_compared_pairwise_and_others_left_out(path: Path) -> None:
@@ -177,7 +184,7 @@ def test_seeds_of_both_are_compared_pairwise_and_others_left_out(path: Path) -> 
         write(path, "my-row", mine, seed)
         write(path, LIKE, theirs, seed)
     write(path, "my-row", 900, seed=7)
-    assert (line(path)["difference"], line(path)["verdict"]) == ("+0.00", "no difference shown")
+    assert (line(path)["difference"], line(path)["verdict"]) == ("+0.00", "no difference shown (unplanned)")
     assert line(path)["of `like`"].endswith("(3)")
 
 

@@ -48,6 +48,14 @@ def test_a_result_must_be_planned_with_its_seed_and_length_only(tmp_path: Path) 
         assert plan.is_unplanned(plans, other)
 
 
+def test_planned_seeds_that_are_not_there_must_be_told(tmp_path: Path) -> None:
+    plans = plan.read(write(tmp_path, HEADER, LINE, LINE.replace("caps", "other").replace("0 1 2", "0")))
+    assert plan.remarks(plans, [result(seed=0), result(seed=2)]) == ("2 of 3 planned seeds",)
+    assert plan.remarks(plans, [result(), result("other")]) == ("1 of 3 planned seeds",)
+    assert plan.remarks(plans, [*(result(seed=seed) for seed in range(3)), result("other")]) == ()
+    assert plan.remarks(plans, [result(), result(seed=9)]) == ("unplanned",)
+
+
 def test_a_planned_stop_must_be_the_one_that_ended_the_training(tmp_path: Path) -> None:
     plans = plan.read(write(tmp_path, HEADER, LINE, STOPPED))
     assert not plan.is_unplanned(plans, result(run="moved", stop_pct=99.23))

@@ -393,5 +393,23 @@ def test_the_gap_must_not_be_asked_for_where_it_does_not_matter():
 
 
 def test_what_no_plan_names_must_say_so_whatever_its_verdict():
-    assert judged(result(23), unplanned=True) == "reproduced (unplanned)"
-    assert judged(result(parameters=1), unplanned=True) == "reduced width (unplanned)"
+    assert judged(result(23), planned=("unplanned",)) == "reproduced (unplanned)"
+    assert judged(result(parameters=1), planned=("unplanned",)) == "reduced width (unplanned)"
+
+
+def test_seeds_that_are_all_equal_must_have_the_interval_of_one():
+    """Two of 33 are equal by chance in one case of twenty; a spread of 0 would be a firm verdict."""
+    seeds = [result(33, seed=seed) for seed in range(3)]
+    found = judge(ROW, seeds, SETTINGS, SETTINGS)
+    assert str(found) == "inconclusive (no spread over seeds)"
+    assert found.interval == pytest.approx(wilson(33, 10_000))
+    assert found.power.probability < 0.9
+    assert verdicts.spread(ROW, seeds) is None
+
+
+def test_another_decay_and_another_stop_must_be_told():
+    changed = {"decay_steps": 667, "stop_pct": 98.0}
+    paper = SETTINGS | {"decay_steps": 2000, "stop_pct": 99.23}
+    words = judged(result(23, settings=changed), now=SETTINGS | changed, paper_settings=paper)
+    assert words == "reproduced (decay every 667 steps, stopped at 98.0 %)"
+    assert judged(result(23, settings=paper), now=paper, paper_settings=paper) == "reproduced"
