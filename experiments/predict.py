@@ -43,11 +43,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, output: Path) -> None:
     """Prints a line for each picture, and draws it above the reconstruction from the capsule of its digit."""
-    from capsrepro.figures import drawing, reconstructions
-    from capsrepro.network import devices, evaluation, models
+    from capsrepro.network import devices, evaluation, models  # first, as it loads the framework without its lines
     from capsrepro.network.weights import load_weights
 
     devices.share_gpus()
+    from capsrepro.figures import drawing, reconstructions
+
     images = np.stack([one.image for one in read])  # (N, 28, 28, 1)
     model = models.build(settings, pictures.SHAPE)
     load_weights(model, weights)
