@@ -1,6 +1,7 @@
 """Renders the report as one self-contained HTML page, with style, script and figures inlined."""
 
 import base64
+import functools
 import re
 
 import jinja2
@@ -14,6 +15,12 @@ _MARKS = ((r"`([^`]+)`", r"<code>\1</code>"), (r"\*([^*]+)\*", r"<em>\1</em>"))
 
 def render(report: Report) -> str:
     """Renders the page from page.html, page.css and page.js in this folder; text from files is escaped."""
+    text: str = _template().render(report=report)
+    return text
+
+
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("capsrepro.report", ""),
         autoescape=True,
@@ -29,8 +36,7 @@ def render(report: Report) -> str:
         "slug": _slug,
         "urlencode": linked,
     }
-    text: str = environment.get_template("page.html").render(report=report)
-    return text
+    return environment.get_template("page.html")
 
 
 def _marked(text: str) -> Markup:

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 CAPSNET, BASELINE = "mnist-capsnet-r3-recon", "mnist-baseline"
-KILLS = {CAPSNET: 9, BASELINE: 3}  # each kind of moment; the second is there for its dropout, which has a state
+KILLS = {BASELINE: 9, CAPSNET: 1}  # each kind of moment; the first has dropout, which has a state, and trains sooner
 SEED = 33
 INTERVAL, BATCH = 4, 8  # a pass over the data ends within every seventh step or so
 SETTINGS = {"steps": STEPS, "checkpoint_steps": INTERVAL, "decay_steps": 10}
@@ -129,7 +129,7 @@ def test_a_training_killed_anywhere_ends_with_the_weights_of_an_uninterrupted_on
     whole, killed = prepared(tmp_path / "whole"), prepared(tmp_path / "killed")
     assert starter.start(whole, row) == (0, 0)
     begun, drawn = [], moments(KILLS[row])
-    assert row == BASELINE or {(moment.kind, moment.number) for moment in KINDS} <= {(m.kind, m.number) for m in drawn}
+    assert row == CAPSNET or {(moment.kind, moment.number) for moment in KINDS} <= {(m.kind, m.number) for m in drawn}
     for moment in drawn:
         resumed, ended = starter.start(killed, row, moment)
         assert ended == -signal.SIGKILL, moment

@@ -15,7 +15,7 @@ from benchmarks.__main__ import compare
 from capsrepro.core import files
 from capsrepro.core.errors import Error
 from capsrepro.network import devices
-from tests.support.commands import run_module
+from tests.support.commands import run_code, run_module
 from tests.support.digits import needs_tensorflow
 
 MEMORY = "memory_evaluate_cifar10_capsnet"  # needs no data
@@ -189,7 +189,12 @@ def test_one_measurement_is_written_and_compared(tmp_path: Path) -> None:
     files.write_text(
         before, '[{"name": "' + MEMORY + '", "value": 0.0015, "unit": "GB", "bound": 1.5, "ratio": 0.001}]'
     )
-    done = command("--only", MEMORY, "--output", str(output), "--compare", str(before), CUDA_VISIBLE_DEVICES="")
+    code = (
+        "import runpy; from benchmarks import memory\nmemory.IMAGES = memory.BATCH = 10\n"
+        "runpy.run_module('benchmarks', run_name='__main__', alter_sys=True)"
+    )
+    words = ("--only", MEMORY, "--output", str(output), "--compare", str(before))
+    done = run_code(code, *words, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1
     assert done.stderr.endswith(f"error: 1 of 1 measurements are slower than in {before}, see above\n")
     [found] = rows.read(output)

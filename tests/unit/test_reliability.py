@@ -92,12 +92,13 @@ def show(folder: Path) -> None:
 
 
 def shown_again() -> Callable[[Path], None]:
-    """Writes tables that are made once."""
+    """Writes tables of two rows that are made once."""
     made: list[Any] = []
 
     def write(folder: Path) -> None:
         if not made:
-            made.extend(comparison.load_comparison(params.read(folder / "params.yaml"), folder / "results", "quick"))
+            table, found = comparison.load_comparison(params.read(folder / "params.yaml"), folder / "results", "quick")
+            made.extend([table.head(2), found])
         tables.write(*made, folder / "results", "quick")
 
     return write

@@ -148,11 +148,11 @@ def test_a_backup_of_another_seed_or_other_data_is_set_aside(capsnet: Whole, few
     assert goes_on_after(CAPSNET, few, state) == 0
 
 
-def test_backups_of_several_trainings_lie_side_by_side(capsnet: Whole, few: Mnist, tmp_path: Path) -> None:
-    state = capsnet.backups(tmp_path / "state")
-    other = dataclasses.replace(CAPSNET, learning_rate=0.002)
+def test_backups_of_several_trainings_lie_side_by_side(baseline: Whole, few: Mnist, tmp_path: Path) -> None:
+    state = baseline.backups(tmp_path / "state")
+    other = dataclasses.replace(BASELINE, learning_rate=0.002)
     assert train(other, few, state).resumed_at == 0
-    assert [goes_on_after(run, few, state) for run in (CAPSNET, other)] == [7, 7]
+    assert [goes_on_after(run, few, state) for run in (BASELINE, other)] == [7, 7]
 
 
 def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(capsnet: Whole, few: Mnist, tmp_path: Path) -> None:
@@ -163,17 +163,17 @@ def test_two_backups_are_kept_and_cleared_with_the_weights_in_place(capsnet: Who
 
 
 def test_a_damaged_newest_backup_gives_way_to_the_one_before(
-    capsnet: Whole, few: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    baseline: Whole, few: Mnist, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    state = capsnet.backups(tmp_path / "state")
+    state = baseline.backups(tmp_path / "state")
     newest = max(state.rglob("*.npz"))
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(bytes(content))
-    again = train(CAPSNET, few, state)
+    again = train(BASELINE, few, state)
     assert again.resumed_at == 6
     assert "00000007.npz: this backup cannot be read" in caplog.text
-    assert weights_sha256(again.model) == weights_sha256(capsnet.trained.model)
+    assert weights_sha256(again.model) == weights_sha256(baseline.trained.model)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_backup(
@@ -245,7 +245,7 @@ def test_averaged_weights_are_the_moving_average_however_often_the_training_was_
     few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     momentum = 0.5
-    run = dataclasses.replace(CAPSNET, average=momentum, checkpoint_steps=1)  # JAX has the weights after an interval
+    run = dataclasses.replace(BASELINE, average=momentum, checkpoint_steps=1)  # JAX has the weights after an interval
     seen = []
     with monkeypatch.context() as patch:
         ended = callback.TrainingCallback.on_train_batch_end
@@ -273,7 +273,7 @@ def test_averaged_weights_are_the_moving_average_however_often_the_training_was_
 
 def test_a_training_ends_at_its_accuracy_and_stays_ended(few: Mnist, tmp_path: Path) -> None:
     """Section 5.2: stopped at an accuracy; started again, it has nothing to do and the same weights."""
-    run = dataclasses.replace(CAPSNET, stop_pct=1.0)
+    run = dataclasses.replace(BASELINE, stop_pct=1.0)
     first = loop.train(run, few, 0, state=tmp_path, stop=few, verbose=0)
     reached = [line["stop_accuracy_pct"] >= 1.0 for line in first.history]
     assert reached == [False] * (len(reached) - 1) + [True]
@@ -285,7 +285,7 @@ def test_a_training_ends_at_its_accuracy_and_stays_ended(few: Mnist, tmp_path: P
 
 
 def test_a_training_that_ends_at_an_accuracy_needs_data_to_measure_it_on(few: Mnist, tmp_path: Path) -> None:
-    run = dataclasses.replace(CAPSNET, stop_pct=0.0)
+    run = dataclasses.replace(BASELINE, stop_pct=0.0)
     with pytest.raises(Error, match=r"^stop_pct is 0\.0, but no data are given to measure it on; give `stop`"):
         loop.train(run, few, 0, state=tmp_path, verbose=0)
     assert not list(tmp_path.iterdir())
@@ -314,7 +314,7 @@ def test_an_ensemble_is_one_network_whose_scores_are_the_sum(few: Mnist, tmp_pat
 
 
 def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
-    capsnet: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    baseline: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of an interval, too; the weights are those of an uninterrupted training."""
     with monkeypatch.context() as patch:
@@ -328,12 +328,12 @@ def test_a_signal_stops_at_the_end_of_a_step_and_the_next_start_goes_on(
         patch.setattr(loop.Stream, "draws", draws)
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(Stopped, match=r"step \d is saved in .*; the next start resumes there") as stop:
-            train(CAPSNET, few, tmp_path / "state")
+            train(BASELINE, few, tmp_path / "state")
         assert stop.value.signal == signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) == before
-    again = train(CAPSNET, few, tmp_path / "state")
+    again = train(BASELINE, few, tmp_path / "state")
     assert again.resumed_at > 0
-    assert weights_sha256(again.model) == weights_sha256(capsnet.trained.model)
+    assert weights_sha256(again.model) == weights_sha256(baseline.trained.model)
     assert [line["step"] for line in again.history] == [2, 4, 6, 7]
 
 
@@ -354,7 +354,7 @@ def test_a_step_is_traced_once(few: Mnist, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has a loop of its own, see test_seeds.py")
 def test_several_steps_in_a_call_of_tensorflow_give_the_same_weights_history_and_backups(
-    capsnet: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    baseline: Whole, few: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU; also after a stop between two backups."""
     looks: list[int] = []
@@ -369,12 +369,12 @@ def test_several_steps_in_a_call_of_tensorflow_give_the_same_weights_history_and
     with monkeypatch.context() as patch:
         stop_at(5, patch)
         with pytest.raises(Exception, match="Killed"):
-            train(CAPSNET, few, tmp_path / "state")
-    several = train(CAPSNET, few, tmp_path / "state")
+            train(BASELINE, few, tmp_path / "state")
+    several = train(BASELINE, few, tmp_path / "state")
     assert looks[-2:] == [6, 7]
     assert set(looks) == {2, 4, 6, 7}
-    assert weights_sha256(several.model) == weights_sha256(capsnet.trained.model)
-    assert several.history == capsnet.trained.history
+    assert weights_sha256(several.model) == weights_sha256(baseline.trained.model)
+    assert several.history == baseline.trained.history
 
 
 def test_a_training_that_stays_at_chance_is_given_up() -> None:
