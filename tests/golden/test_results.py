@@ -90,7 +90,7 @@ def test_quick_pairs_are_both_right_more_often_than_not() -> None:
 def test_the_committed_ablations_are_what_their_trainings_say() -> None:
     """Each point that has two sides was tried with three seeds at least, from commits without changes.
 
-    The one on CIFAR-10, which has to be fetched, may be `not run`.
+    The one on CIFAR-10, which has to be fetched, may be `not run`, or have fewer seeds while its plan goes on.
     """
     known, folder = params.read(ROOT / "params.yaml"), RESULTS / "quick"
     table = pd.read_csv(folder / trainings.FOLDER / "table.csv", dtype=str, keep_default_na=False)
@@ -98,9 +98,8 @@ def test_the_committed_ablations_are_what_their_trainings_say() -> None:
     assert table.to_dict("records") == comparison.table(known, "quick", found)
     assert list(table["ablation"]) == [case.name for case in CASES]
     tried = table[table["verdict"] != comparison.NONE]
-    missing = tried[tried["verdict"] == comparison.NOT_RUN]
-    assert set(missing["ablation"]) <= {"none-of-the-above"}
-    assert (tried.drop(missing.index)["seeds"].astype(int) >= 3).all()
+    few = tried[(tried["verdict"] == comparison.NOT_RUN) | (tried["seeds"].astype(int) < 3)]
+    assert set(few["ablation"]) <= {"none-of-the-above"}
     wanted = trainings.trainings(known, "quick", CASES)
     assert set(found) == {training.name for training in wanted}
     kept = [one for seeds in found.values() for one in seeds.values()]

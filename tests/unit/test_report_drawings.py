@@ -215,7 +215,7 @@ def test_scales_that_have_a_folder_are_linked(made):
 
 def test_cost_counts_hours_on_gpus_and_cpus(made):
     section = built(made)["cost"]
-    assert section.text[0].startswith("All trainings of this page: 0.60 hours on GPUs and 0.50 hours on CPUs.")
+    assert section.text[0].startswith("The trainings of the table Runs: 0.60 hours on GPUs and 0.50 hours on CPUs.")
     lines = {line[0].text: [cell.text for cell in line[1:5]] for line in section.table.lines}
     assert lines == {"1 x H100": ["GPU", "6", "0.60", "2.3"], "An abacus, 2 cores": ["CPU", "1", "0.50", "0.4"]}
 
@@ -226,7 +226,7 @@ def test_seeds_that_were_trained_together_cost_their_time_once(made):
         path = folder / "full" / "provenance" / f"{CAPSNET}-seed{seed}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"together": [0, 1, 2]}))
     section = built((folder, known))["cost"]
-    assert section.text[0].startswith("All trainings of this page: 0.40 hours on GPUs and 0.50 hours on CPUs.")
+    assert section.text[0].startswith("The trainings of the table Runs: 0.40 hours on GPUs and 0.50 hours on CPUs.")
 
 
 # Curves

@@ -24,10 +24,10 @@ def trained(run: RunConfig, few: Mnist, folder: Path, state: str = "state", **ot
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag to steps and values of all event files in a folder."""
+    """Tag to steps and values of all event files in a folder; files of one second are read in any order."""
     read = EventAccumulator(str(folder), size_guidance={TENSORS: 0}).Reload()
     return {
-        tag: [(event.step, float(make_ndarray(event.tensor_proto))) for event in read.Tensors(tag)]
+        tag: sorted((event.step, float(make_ndarray(event.tensor_proto))) for event in read.Tensors(tag))
         for tag in read.Tags()["tensors"]
         if tag.startswith("epoch_")
     }
