@@ -105,7 +105,7 @@ def test_the_committed_ablations_are_what_their_trainings_say() -> None:
     kept = [one for seeds in found.values() for one in seeds.values()]
     own = [one for one in kept if one.path.parent == folder / trainings.FOLDER]  # the others are runs of params.yaml
     assert len(own) == len(list((folder / trainings.FOLDER).glob("*.json")))
-    assert len(kept) >= 3 * (len(wanted) - 2 * len(missing))
+    assert len(kept) >= 3 * (len(wanted) - 2 * len(few))
     assert not [one.path for one in kept if one.content["git_dirty"] or len(one.content["git_revision"]) != 40]
 
 
