@@ -57,7 +57,7 @@ def interval(row: Row, results: Sequence[Result], by_digit: np.ndarray | None = 
         results: at least one.
         by_digit: of one result, the fraction of each digit's images that is right; None: unknown.
     """
-    if spread(row, results) is not None:
+    if spread(row, results):
         return student(measured(row, results))
     result = results[0]
     low, high = wilson(result.wrong, result.examples)
@@ -135,11 +135,11 @@ def judge(
     if word := smaller(results, narrow=narrow, partial=any(is_partial(row.data, result) for result in results)):
         return found(word, beside)
     remarks = deviations.remarks(results, paper_settings, planned)
-    if len(results) > 1 and spread(row, results) is None:
+    if spread(row, results) == 0:
         remarks += ("no spread over seeds",)
     if len(results) == 1 and by_digit is None and clusters.share_digits(row.data, results[0].examples):
         remarks += (f"interval {clusters.WIDER:g} times Wilson's",)
-    could = power.of(row, results[0].examples, len(results), spread(row, results))
+    could = power.of(row, results[0].examples, len(results), spread(row, results) or None)
     word = compare(row, *span)
     if row.data == "affnist" and word == "reproduced" and (claim := gap()) != "holds":
         reason = f"the gap {claim}" if claim == "does not hold" else f"the gap: {claim}"
@@ -150,6 +150,5 @@ def judge(
 
 
 def spread(row: Row, results: Sequence[Result]) -> float | None:
-    """The standard deviation over the seeds in percentage points; None: fewer than two, or all equal."""
-    values = measured(row, results)
-    return statistics.stdev(values) if len(set(values)) > 1 else None
+    """The standard deviation over the seeds in percentage points; None: fewer than two."""
+    return statistics.stdev(measured(row, results)) if len(results) > 1 else None
