@@ -18,6 +18,7 @@ GAP = "affnist-gap"
 ALPHA = 0.05
 _LOGITS = ("logit_change_5", "logit_change_2")  # columns of a history: the mean change at these passes
 _NO_HOLM = "not after Holm's correction"
+_OTHER_IMAGES = "lacks both runs on the same test images"
 Sides = tuple[list[Result], ...]  # the results of a claim's runs with the seeds that all of them have
 
 
@@ -135,7 +136,7 @@ def difference(
     if len({one.examples for one in (*first, *second)}) > 1:
         return None, ("lacks both runs on equally many images",)
     if len({one.test_sha256 for one in (*first, *second)} - {""}) > 1:
-        return None, ("lacks both runs on the same test images",)
+        return None, (_OTHER_IMAGES,)
     if len(first) > 1:
         return paired.over_seeds(*([100 * one.wrong / one.examples for one in side] for side in (first, second))), ()
     return _of_images(scale, first[0], second[0])
@@ -151,7 +152,7 @@ def _of_images(scale: Scale, first: Result, second: Result) -> tuple[Effect | No
     if kept[0] is None or kept[1] is None:
         return unpaired(*counts), ("unpaired",)
     if not (kept[0].labels == kept[1].labels).all():
-        return None, ("lacks both runs on the same test images",)
+        return None, (_OTHER_IMAGES,)
     ours, theirs = kept[0].right, kept[1].right
     if clustered:
         difference = theirs.astype(float) - ours.astype(float)  # the first error minus the second

@@ -110,13 +110,12 @@ def remarks(
 
 def _ends(first: Result, paper_settings: Mapping[str, Any]) -> list[str]:
     """Another decay of the learning rate or another accuracy at the end than those of the scale `paper`."""
-    words = {"decay_steps": "decay every {} steps", "stop_pct": "stopped at {} %"}
-    pairs = {name: (first.settings.get(name), paper_settings.get(name)) for name in words}
-    return [
-        words[name].format(f"{ours:,}")
-        for name, (ours, theirs) in pairs.items()
-        if None not in (ours, theirs) and ours != theirs
-    ]
+    words = []
+    for name, text in (("decay_steps", "decay every {:,} steps"), ("stop_pct", "stopped at {} %")):
+        ours, theirs = first.settings.get(name), paper_settings.get(name)
+        if None not in (ours, theirs) and ours != theirs:
+            words.append(text.format(ours))
+    return words
 
 
 def _recipe(results: Sequence[Result]) -> list[str]:

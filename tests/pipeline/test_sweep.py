@@ -54,6 +54,7 @@ def test_a_failed_training_is_named_and_the_others_leave_none_to_dvc_repro(
     assert last.startswith(f"error: 1 of 2 trainings failed; the first: {TRAININGS[0]}")
     assert f"already under way by process {os.getpid()}" in last
     assert f"{TRAININGS[1]}: trained" in output
+    assert to_train(project) == TRAININGS[:1]
 
     output = sweep(project, "--scale", "quick")
     assert f"{TRAININGS[0]}: trained; 0 to go" in output

@@ -61,7 +61,8 @@ def each_fault(reset: Callable[[], Any], write: Callable[[], Any]) -> Iterator[b
         write()
     assert {"write", "fsync", "replace"} <= set(watch.done)
     for number in range(1, len(watch.done) + 1):
-        for fault in (*(fails(number, code) for code in ERRORS), is_full(number)):
+        each = [(fails(number, code), False) for code in ERRORS] + [(is_full(number), True)]
+        for fault, full in each:
             reset()
             with pytest.MonkeyPatch.context() as patch:
                 again = Watch(patch, fault)
@@ -71,7 +72,7 @@ def each_fault(reset: Callable[[], Any], write: Callable[[], Any]) -> Iterator[b
                     assert refused.errno in ERRORS
                     yield "replace" in again.done
                 else:  # nothing was left to write on the full disk
-                    assert (fault.__qualname__.partition(".")[0], again.done) == ("is_full", watch.done)
+                    assert (full, again.done) == (True, watch.done)
 
 
 def names(folder: Path) -> list[str]:
