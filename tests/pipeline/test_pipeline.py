@@ -1,6 +1,7 @@
 """The pipeline in two temporary clones: which stages run, what they leave, and that they agree.
 
-The second one wants a row of photographs, whose source cannot be reached: that takes nothing with it but this row.
+The second one wants one row of the first, and one of photographs whose source cannot be reached: that takes nothing
+with it but its own row.
 """
 
 import os
@@ -52,6 +53,7 @@ def two(clone: Callable[[], Clone]) -> Iterator[Clone]:
     params = yaml.safe_load(path.read_text())
     entry = {"scale": "quick", "run": PHOTOGRAPHS, "seed": 0, "source": "cifar10"}
     params |= {"sources": ["cifar10"], "further": [entry]}
+    params["trainings"]["quick"]["rows"] = [ROWS[0]]
     params["scale_settings"]["quick"][PHOTOGRAPHS] = SMALL | {"conv_channels": [2], "primary_types": 1}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as cache:
@@ -144,12 +146,11 @@ def test_an_unreachable_source_is_tried_again_and_nothing_else(two: Clone, kept_
 def test_the_second_clone_trains_for_itself_and_gets_the_same_metrics(
     one: Clone, first: list[str], two: Clone, kept_going: tuple[str, list[str], int]
 ) -> None:
-    assert {f"train@quick-{row}-0" for row in ROWS} <= set(kept_going[1])
+    assert f"train@quick-{ROWS[0]}-0" in kept_going[1]
     assert not (two.folder / ".dvc" / "cache" / "files").exists()
     shutil.rmtree(two.folder / "checkpoints")
     assert two.repro("evaluate") == []  # the weights come back from the cache
-    for row in ROWS:
-        assert two.result("metrics", row) == one.result("metrics", row)
+    assert two.result("metrics", ROWS[0]) == one.result("metrics", ROWS[0])
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv for two users")

@@ -191,7 +191,7 @@ def test_seven_checkpoints_give_the_librarys_count_on_the_real_photographs(
 
 @pytest.mark.usefixtures("narrow")
 def test_pairs_are_trained_and_tested_by_an_ensemble(data: Path, tmp_path: Path) -> None:
-    """20 steps from generated records at @10, then two members on two targets, which the released code never feeds."""
+    """Some steps from generated records at @10, then two members on two targets, which the released code never feeds."""
     digits = tmp_path / "digits"
     idx_mnist(digits, data)
     for split in ("train", "test"):
@@ -206,9 +206,9 @@ def test_pairs_are_trained_and_tested_by_an_ensemble(data: Path, tmp_path: Path)
             tmp_path / f"m{member}",
             "--num_targets=2",
             f"--seed={member}",
-            steps=20,
+            steps=4,
         )
-    members = f"--checkpoint={tmp_path}/m{{}}/train/model.ckpt-20"
+    members = f"--checkpoint={tmp_path}/m{{}}/train/model.ckpt-4"
     predictions = f"--predictions_file={tmp_path / 'pairs.npz'}"
     evaluated(Path(f"{digits}/multitest_{spec}"), tmp_path, "--num_targets=2", members, "--num_trials=2", predictions)
     kept = np.load(tmp_path / "pairs.npz")

@@ -553,7 +553,7 @@ def test_the_command_writes_the_same_bytes_each_time_whatever_the_users_settings
     pictures = {f"{stem}.{kind}" for stem in command.FILES.values() for kind in ("png", "pdf")}
     assert made.keys() == pictures | {"figure5.csv", "figure-a1.csv"}
     with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red", "axes.grid": True, "lines.marker": "x"}):
-        command.main(arguments("4", "5", "a1", "confusion"))
+        command.main(arguments("a1", "confusion"))
     assert all((project / "results/quick/figures" / name).read_bytes() == bytes_ for name, bytes_ in made.items())
 
 
@@ -579,13 +579,8 @@ def test_the_numbers_of_figure_a1_are_written_beside_it(project: Path, mnist: Mn
 def test_another_run_is_named_in_its_files_and_its_iterations_in_its_titles(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn, save = {}, drawing.save
-
-    def note(figure: Figure, *paths: Path) -> None:
-        drawn[paths[0].name] = texts(figure)
-        save(figure, *paths)
-
-    monkeypatch.setattr(drawing, "save", note)
+    drawn: dict[str, list[str]] = {}
+    monkeypatch.setattr(drawing, "save", lambda figure, *paths: drawn.update({paths[0].name: texts(figure)}))
     command.main(arguments(run=OTHER))
     assert (project / f"results/quick/figures/figure-a1-{OTHER}.csv").is_file()
     assert drawn.keys() == {f"{stem}-{OTHER}.png" for stem in command.OF_RUN.values()}

@@ -79,8 +79,8 @@ def test_a_command_without_its_backend_says_so_in_one_line() -> None:
     code = (
         "import runpy, sys\n"
         "sys.modules['tensorflow'] = None  # its import fails, as where it is not installed\n"
-        "sys.argv = ['train', 'mnist-baseline']\n"
-        "runpy.run_module('experiments.train', run_name='__main__')"
+        "sys.argv = ['predict', 'tests/data/t10k-images-idx3-ubyte.gz', '--first', '1']\n"  # what it needs is here
+        "runpy.run_module('experiments.predict', run_name='__main__')"
     )
     done = run_code(code, KERAS_BACKEND="tensorflow")
     assert done.returncode == 1

@@ -237,9 +237,10 @@ def check_files(seed: int, *, shared: bool) -> None:
 
 def test_the_script_writes_the_files_of_every_seed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(seeds=[0, 1])
+    printed = capsys.readouterr().out
     for seed in (0, 1):
         check_files(seed, shared=True)
-        assert f"checkpoints/quick/capsnet-seed{seed}.weights.h5: 7 steps in" in capsys.readouterr().out or seed
+        assert f"checkpoints/quick/capsnet-seed{seed}.weights.h5: 7 steps in" in printed
     assert not list(project.glob("state/**/*.npz"))
 
 
