@@ -1,6 +1,8 @@
 """Measures training, memory, loading and start-up against their bounds; writes JSON and a table in the docs."""
 
 import argparse
+import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,11 +52,14 @@ def compare(found: list[rows.Row], before: list[rows.Row], path: Path) -> None:
 
 
 def in_new_process(name: str, data: Path) -> dict[str, Any]:
-    """Measures one case in a new process, which has not allocated any memory yet."""
+    """Measures one case in a new process, which has not allocated any memory yet, with the backend that it needs."""
+    backend = rows.CASES[name].backend
+    chosen = {"KERAS_BACKEND": backend} if backend and importlib.util.find_spec(backend) else {}
     with tempfile.TemporaryDirectory() as temporary:
         output = Path(temporary, f"{name}.json")
         words = ["--only", name, "--data", str(data), "--output", str(output)]
-        if subprocess.run([sys.executable, "-m", "benchmarks", *words], check=False).returncode:
+        command = [sys.executable, "-m", "benchmarks", *words]
+        if subprocess.run(command, env=os.environ | chosen, check=False).returncode:
             raise Error(f"{name}: could not be measured, see above; try again with `--only {name}`")
         return rows.read(output)[0]
 

@@ -26,6 +26,7 @@ class Case(NamedTuple):
     measure: Callable[[Path], float | tuple[float, float] | None]  # from the data folder to value, or value and bound
     bound: float | None = None  # the bound, unless it is measured
     tolerance: float = TOLERANCE
+    backend: str | None = None  # the only one that can be measured, if it is installed
 
 
 def _loading(name: Literal["mnist", "multimnist"], folder: Path) -> float:
@@ -47,9 +48,11 @@ CASES: Mapping[str, Case] = {
         for precision in ("float32", "mixed_bfloat16")
     },
     "steps_fit": Case(f"steps, {_STEPS}, batches from the host and `fit`; {_PRODUCTS}", "steps/s", steps.fit),
-    "steps_scan": Case(f"steps, {_STEPS}, many in a call of JAX; {_PRODUCTS}", "steps/s", partial(steps.scan, 1)),
+    "steps_scan": Case(
+        f"steps, {_STEPS}, many in a call of JAX; {_PRODUCTS}", "steps/s", partial(steps.scan, 1), backend="jax"
+    ),
     "steps_scan_five_seeds": Case(
-        f"steps, {_STEPS}, five seeds together with JAX; {_PRODUCTS}", "steps/s", partial(steps.scan, 5)
+        f"steps, {_STEPS}, five seeds together with JAX; {_PRODUCTS}", "steps/s", partial(steps.scan, 5), backend="jax"
     ),
     "memory_train_mnist_capsnet_float32": Case("memory of that training, float32", "GB", memory.of_training, 1.4),
     "memory_evaluate_cifar10_capsnet": Case(

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import pytest
 
 import benchmarks
+from benchmarks import __main__ as script
 from benchmarks import rows, startup
 from benchmarks.__main__ import compare
 from capsrepro.core import files
@@ -82,6 +84,25 @@ def test_bfloat16_is_not_measured_where_it_is_emulated(monkeypatch: pytest.Monke
 def test_what_a_backend_does_not_do_is_not_measured(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     assert rows.measured(name, Path("no data are needed for that"))["value"] == "not measured"
+
+
+@pytest.mark.parametrize(("installed", "expected"), [(True, "jax"), (False, "tensorflow")])
+def test_what_only_jax_does_is_measured_with_it_where_it_is_installed(
+    installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: installed or None)
+    asked = {}
+
+    def run(command: list[str], env: dict[str, str], check: bool) -> types.SimpleNamespace:
+        asked[command[command.index("--only") + 1]] = env["KERAS_BACKEND"]
+        files.write_json(Path(command[-1]), [row()])
+        return types.SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(script.subprocess, "run", run)
+    for name in ("steps_scan", "steps_fit"):
+        assert script.in_new_process(name, Path("data")) == row()
+    assert asked == {"steps_scan": expected, "steps_fit": "tensorflow"}
 
 
 def test_what_got_slower_is_said_and_nothing_else() -> None:

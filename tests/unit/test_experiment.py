@@ -191,7 +191,7 @@ def test_seven_checkpoints_give_the_librarys_count_on_the_real_photographs(
 
 @pytest.mark.usefixtures("narrow")
 def test_pairs_are_trained_and_tested_by_an_ensemble(data: Path, tmp_path: Path) -> None:
-    """Some steps from generated records at @10, then two members on two targets, which the released code never feeds."""
+    """From generated records at @10, then two members on two targets, which the released code never feeds."""
     digits = tmp_path / "digits"
     idx_mnist(digits, data)
     for split in ("train", "test"):
