@@ -10,9 +10,7 @@ from .table import command_line
 
 def main(arguments: argparse.Namespace) -> None:
     """Reads, judges, writes and prints."""
-    ours = scale.load(params.read(arguments.params), arguments.results, arguments.scale)
-    if arguments.check:
-        ours.check()
+    ours = scale.load(params.read(arguments.params), arguments.results, arguments.scale, arguments.check)
     judged = claim_results.judge_all(ours, claims.read(paths.found(arguments.results / "claims.csv")))
     claim_tables.write(judged, arguments.results, arguments.scale)
     print(claim_tables.markdown(judged, arguments.scale), end="")

@@ -11,10 +11,10 @@ from . import run_cli
 def main(arguments: argparse.Namespace) -> None:
     """Writes the tables and prints the Markdown one."""
     known = params.read(arguments.params)
-    table, results = comparison.load_comparison(known, arguments.results, arguments.scale, arguments.check)
-    others = other_runs.markdown(known, scale.load(known, arguments.results, arguments.scale))
-    tables.write(table, results, arguments.results, arguments.scale, others)
-    print(tables.markdown(table, arguments.scale, comparison.budgets(results), others), end="")
+    ours = scale.load(known, arguments.results, arguments.scale, arguments.check)
+    table, others = comparison.with_released(known, arguments.results, ours), other_runs.markdown(known, ours)
+    tables.write(table, ours.results, arguments.results, arguments.scale, others)
+    print(tables.markdown(table, arguments.scale, comparison.budgets(ours.results), others), end="")
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:

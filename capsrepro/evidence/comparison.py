@@ -21,26 +21,20 @@ from capsrepro.evidence.verdicts import Verdict
 _WHOLE = ("routing", "seeds", "wrong", "examples", "paper_n", "seeds_needed", "parameters", "steps")
 
 
-def load_comparison(known: Params, folder: Path, name: str, strict: bool = False) -> tuple[pd.DataFrame, list[Result]]:
-    """Loads the comparison of one scale with the paper, followed by the rows of the authors' published checkpoints.
-
-    The rows of the published checkpoints are part of every table.
+def with_released(known: Params, folder: Path, ours: Scale) -> pd.DataFrame:
+    """Compares a scale with the paper, and so the authors' published checkpoints, whose rows come last in every table.
 
     Args:
         known: the parameter file.
-        folder: holds paper.csv and a folder for each scale.
-        name: of the scale.
-        strict: whether `Scale.check` must pass.
+        folder: holds a folder for each scale.
+        ours: the scale.
 
     Returns:
-        The table of `build` and the results of the scale.
+        A table as of `build`.
 
     Raises:
-        Error: the scale is unknown and has no folder, a file is malformed, or `Scale.check` raises.
+        Error: a file is malformed.
     """
-    ours = scale.load(known, folder, name)
-    if strict:
-        ours.check()
     table = build(ours)
     if "released" in known.scale_settings:
         theirs = scale.load(known, folder, "released")
@@ -51,7 +45,7 @@ def load_comparison(known: Params, folder: Path, name: str, strict: bool = False
         }
         if rows:
             table = pd.concat([table, build(dataclasses.replace(theirs, rows=rows))], ignore_index=True)
-    return table, list(ours.results)
+    return table
 
 
 def build(ours: Scale) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""95 % intervals of a measured error: Wilson's for one count, Student's for several seeds."""
+"""95 % intervals of a measured error: Wilson's and Clopper and Pearson's for one count, Student's for several seeds."""
 
 import math
 import statistics
@@ -30,6 +30,23 @@ def wilson(wrong: int, examples: int) -> tuple[float, float]:
     half = math.sqrt(square * (wrong * (examples - wrong) / examples + square / 4))
     low = 0.0 if wrong == 0 else 100 * (centre - half) / (examples + square)
     high = 100.0 if wrong == examples else 100 * (centre + half) / (examples + square)
+    return low, high
+
+
+def clopper_pearson(count: int, trials: int) -> tuple[float, float]:
+    """Clopper and Pearson's exact 95 % interval of a probability (1934), as of `scipy.stats.binomtest`.
+
+    From `scipy.special`, since importing `scipy.stats` takes longer than the rest of a table.
+
+    Args:
+        count: number of successes, 0 to `trials`.
+        trials: at least 1.
+
+    Returns:
+        The lower and upper end, within [0, 1].
+    """
+    low = float(scipy.special.betaincinv(count, trials - count + 1, 1 - _UPPER)) if count else 0.0
+    high = float(scipy.special.betaincinv(count + 1, trials - count, _UPPER)) if count < trials else 1.0
     return low, high
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 
 from capsrepro.evidence import clusters
-from capsrepro.evidence.intervals import CONFIDENCE
+from capsrepro.evidence.intervals import CONFIDENCE, clopper_pearson
 
 _Z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
 
@@ -46,20 +46,17 @@ def mcnemar(only_first: int, only_second: int, examples: int) -> Effect:
         only_second: number of images that only the second run has wrong.
         examples: number of all images.
     """
-    import scipy.stats
-
     effect, discordant = only_first - only_second, only_first + only_second
     (low_first, high_first), (low_second, high_second) = (
-        [examples * float(end) for end in scipy.stats.binomtest(count, examples).proportion_ci(CONFIDENCE)]
-        for count in (only_first, only_second)
+        [examples * end for end in clopper_pearson(count, examples)] for count in (only_first, only_second)
     )
     low = effect - math.hypot(only_first - low_first, high_second - only_second)
     high = effect + math.hypot(high_first - only_first, only_second - low_second)
     p = 1.0
     if discordant:
-        found = scipy.stats.binomtest(only_first, discordant)
-        given = [discordant * (2 * float(end) - 1) for end in found.proportion_ci(CONFIDENCE)]
-        low, high, p = min(low, given[0]), max(high, given[1]), float(found.pvalue)
+        given = [discordant * (2 * end - 1) for end in clopper_pearson(only_first, discordant)]
+        low, high = min(low, given[0]), max(high, given[1])
+        p = min(1.0, 2 * float(scipy.special.bdtr(min(only_first, only_second), discordant, 0.5)))
     points = 100 / examples
     return Effect(points * effect, points * low, points * high, p, "McNemar, exact")
 

@@ -92,23 +92,24 @@ def home(folder: Path, scale: str) -> Path:
     return paths.found(folder / scale, holding="metrics").parent
 
 
-def load(known: Params, folder: Path, scale: str) -> Scale:
+def load(known: Params, folder: Path, scale: str, strict: bool = False) -> Scale:
     """Reads everything of one scale, from its `home`.
 
     Args:
         known: the parameter file.
         folder: holds paper.csv and perhaps plan.csv, and a folder for each scale.
         scale: which one.
+        strict: whether `Scale.check` must pass.
 
     Raises:
-        Error: nothing knows of the scale, or a file is malformed.
+        Error: nothing knows of the scale, a file is malformed, or `Scale.check` raises.
     """
     validated(Name, scale, "the scale", remedy="choose an entry under `scale_settings`")  # it names a folder
     results_of = home(folder, scale)
     if scale not in known.scale_settings and not (results_of / scale).is_dir():
         names = ", ".join(known.scale_settings)
         raise Error(f"unknown scale {scale!r}; known to the parameter file: {names}")
-    return Scale(
+    loaded = Scale(
         scale,
         results_of,
         paper.read(paths.found(folder / "paper.csv")),
@@ -118,6 +119,9 @@ def load(known: Params, folder: Path, scale: str) -> Scale:
         not_run.read(results_of, scale),
         plan.read(results_of / "plan.csv"),
     )
+    if strict:
+        loaded.check()
+    return loaded
 
 
 def settings(known: Params, scale: str) -> dict[str, dict[str, Any]]:

@@ -27,11 +27,11 @@ SCALES: Mapping[str, str] = {
 
 def build(known: Params, folder: Path, scale: str, strict: bool = False, data: Path | None = None) -> Report:
     """Builds the report of a scale and the published checkpoints; for arguments and errors see `report.write`."""
-    table, results = comparison.load_comparison(known, folder, scale, strict)
+    ours = scales.load(known, folder, scale, strict)
+    table = comparison.with_released(known, folder, ours)
     order = list(table["id"])  # the paper's order; runs that are not in the paper come last
-    results.sort(key=lambda result: order.index(result.run) if result.run in order else len(order))
+    results = sorted(ours.results, key=lambda one: order.index(one.run) if one.run in order else len(order))
     found = run_records.read(folder, scale, [*results, *evidence.read(folder, "released")])
-    ours = scales.load(known, folder, scale)
     claims = judgements.judged_claims(ours)
     paper = table[~table["id"].duplicated()]  # a second row of the same id is of a published checkpoint
     sections = (

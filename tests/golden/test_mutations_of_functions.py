@@ -431,7 +431,7 @@ MUTATIONS: dict[str, tuple[Change, Callable[[], None]]] = {
         check_spread,
     ),
     "tests: McNemar's runs exchanged": ((paired, "mcnemar", lambda a, b, n: MCNEMAR(b, a, n)), check_mcnemar),
-    "tests: McNemar's interval of 90 %": ((paired, "CONFIDENCE", 0.5), check_mcnemar),
+    "tests: McNemar's interval of 50 %": ((intervals, "_UPPER", 0.75), check_mcnemar),
     "tests: no correction for many": ((paired, "holm", list), check_holm),
     "tests: Bonferroni in place of Holm": ((paired, "holm", lambda ps: [3 * p for p in ps]), check_holm),
     "affNIST: versions of other digits": (

@@ -94,8 +94,8 @@ def unpacked_whole(folder: Path) -> None:
 def everything(folder: Path) -> None:
     """All that the commands `table` and `report` do."""
     known = params.read(folder / "params.yaml")
-    table, found = comparison.load_comparison(known, folder, "quick", strict=True)
-    tables.write(table, found, folder, "quick")
+    ours = scales.load(known, folder, "quick", strict=True)
+    tables.write(comparison.with_released(known, folder, ours), ours.results, folder, "quick")
     for path in report.write(known, folder, "quick"):
         path.read_text(encoding="utf-8")
 

@@ -10,9 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from capsrepro.core.errors import Error
-from capsrepro.evidence import claim_results, claim_tables, claims, clusters, paired, paper, predictions, results
+from capsrepro.evidence import (
+    claim_results,
+    claim_tables,
+    claims,
+    clusters,
+    intervals,
+    paired,
+    paper,
+    predictions,
+    results,
+)
 from capsrepro.evidence.claim_results import GAP, Judged
 from capsrepro.evidence.claims import Claim
 from capsrepro.evidence.paired import Count
@@ -46,6 +57,13 @@ def test_mcnemar_must_be_the_exact_test_of_a_coin(only_first: int, only_second: 
     assert paired.mcnemar(only_second, only_first, 10_000)[:3] == pytest.approx(
         (-found.effect, -found.high, -found.low), abs=1e-12
     )
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 34, 99, 100])
+def test_clopper_and_pearsons_interval_must_be_scipys(count: int) -> None:
+    for trials in (100, 10_000):
+        expected = scipy.stats.binomtest(count, trials).proportion_ci(0.95)
+        assert intervals.clopper_pearson(count, trials) == pytest.approx(tuple(expected), rel=1e-9)
 
 
 def test_mcnemar_must_agree_with_a_published_table() -> None:

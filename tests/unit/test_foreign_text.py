@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from capsrepro import report
 from capsrepro.core import files, params, text
 from capsrepro.core.errors import Error
-from capsrepro.evidence import comparison, tables
+from capsrepro.evidence import comparison, scale, tables
 from tests.support import ROOT
 from tests.support.archives import png
 
@@ -92,8 +92,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_tables_show_hostile_cells_literally(folder: Path) -> None:
-    table, found = comparison.load_comparison(params.read(folder / "params.yaml"), folder, "quick")
-    tables.write(table, found, folder, "quick")
+    known = params.read(folder / "params.yaml")
+    ours = scale.load(known, folder, "quick")
+    tables.write(comparison.with_released(known, folder, ours), ours.results, folder, "quick")
     shown = (folder / "quick" / "table.md").read_text(encoding="utf-8")
     assert "<script>" not in shown
     assert "\x1b" not in shown

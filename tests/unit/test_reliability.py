@@ -22,7 +22,7 @@ from PIL import Image
 from capsrepro.core import files, params
 from capsrepro.core.errors import Error
 from capsrepro.data import picture_files, pictures
-from capsrepro.evidence import comparison, tables
+from capsrepro.evidence import comparison, scale, tables
 from capsrepro.sources import archives
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import File
@@ -87,8 +87,9 @@ def project(folder: Path) -> Path:
 
 def show(folder: Path) -> None:
     known = params.read(folder / "params.yaml")
-    table, found = comparison.load_comparison(known, folder / "results", "quick")
-    tables.write(table, found, folder / "results", "quick")
+    ours = scale.load(known, folder / "results", "quick")
+    table = comparison.with_released(known, folder / "results", ours)
+    tables.write(table, ours.results, folder / "results", "quick")
 
 
 def shown_again() -> Callable[[Path], None]:
@@ -97,8 +98,8 @@ def shown_again() -> Callable[[Path], None]:
 
     def write(folder: Path) -> None:
         if not made:
-            table, found = comparison.load_comparison(params.read(folder / "params.yaml"), folder / "results", "quick")
-            made.extend([table.head(2), found])
+            ours = scale.load(params.read(folder / "params.yaml"), folder / "results", "quick")
+            made.extend([comparison.build(ours).head(2), ours.results])
         tables.write(*made, folder / "results", "quick")
 
     return write
