@@ -580,7 +580,12 @@ def test_another_run_is_named_in_its_files_and_its_iterations_in_its_titles(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: dict[str, list[str]] = {}
-    monkeypatch.setattr(drawing, "save", lambda figure, *paths: drawn.update({paths[0].name: texts(figure)}))
+
+    def note(figure: Figure, *paths: Path) -> None:
+        drawn[paths[0].name] = texts(figure)
+        files.write_text(paths[0], "drawn")
+
+    monkeypatch.setattr(drawing, "save", note)
     command.main(arguments(run=OTHER))
     assert (project / f"results/quick/figures/figure-a1-{OTHER}.csv").is_file()
     assert drawn.keys() == {f"{stem}-{OTHER}.png" for stem in command.OF_RUN.values()}
