@@ -1,14 +1,20 @@
 """The commands of the pipeline, one script each, and the shared parts of their command lines."""
 
-import argparse
-import logging
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-from capsrepro.core import console, params, paths, text
-from capsrepro.core.errors import Error, Stopped
+# From the first import on, Ctrl-C ends a command without a traceback.
+sys.excepthook = lambda kind, *told: None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *told)
+
+import argparse  # noqa: E402
+import logging  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from capsrepro.core import console, params, paths, text  # noqa: E402
+from capsrepro.core.errors import Error, Stopped  # noqa: E402
+from capsrepro.core.validation import Name, validated  # noqa: E402
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
@@ -31,8 +37,14 @@ def run_cli(
         print(f"no {arguments.params} here: what is not in this folder is read from the package", file=sys.stderr)
     try:
         main(arguments)
+        _flush()
+    except BrokenPipeError:  # what reads the output has seen enough
+        _discard()
+        sys.exit(128 + signal.SIGPIPE)
     except (Error, OSError) as fault:
         sys.exit(f"error: {text.message(fault)}")
+    except MemoryError:
+        sys.exit("error: not enough memory; close other programs, or ask for less at once")
     except ModuleNotFoundError as fault:
         if str(fault.name).partition(".")[0] not in BACKENDS:
             raise
@@ -44,10 +56,25 @@ def run_cli(
         sys.exit(130)
 
 
+def _flush() -> None:
+    """Writes what is left for standard output, while a failure can still be told in a line."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as fault:
+        _discard()
+        raise OSError(fault.errno, fault.strerror, "standard output") from fault
+
+
+def _discard() -> None:
+    """What is left for standard output goes nowhere; else the end of the process would try to write it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def scale_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one scale: `--scale quick --params params.yaml --data data`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`, such as full")
+    parser.add_argument("--scale", type=NAME, default="quick", help="an entry under `scale_settings`, such as full")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameter file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets")
     return parser
@@ -56,7 +83,9 @@ def scale_arguments(description: str | None) -> argparse.ArgumentParser:
 def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
-    parser.add_argument("run", help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon")
+    parser.add_argument(
+        "run", type=NAME, help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon"
+    )
     parser.add_argument("--seed", type=SEED, default=0, help="seed of weights, data order, distortion and dropout")
     return parser
 
@@ -74,12 +103,24 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
     """An argparse type for numbers from `least` to `most`; whole numbers if `least` is an int."""
 
     def number(word: str) -> float:
-        if not least <= (value := type(least)(word)) <= most:
+        try:
+            value = type(least)(word)
+        except ValueError:
+            kind = "a whole number" if type(least) is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {kind}, received {word!r}") from None
+        if not least <= value <= most:
             bound = f"{'at most' if value > most else 'at least'} {min(max(least, value), most)}"
             raise argparse.ArgumentTypeError(f"expected {bound}, received {word}")
         return value
 
     return number
+
+
+def _name(word: str) -> str:
+    try:
+        return str(validated(Name, word, "name"))
+    except Error as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def _boolean(word: str) -> bool:
@@ -89,3 +130,4 @@ def _boolean(word: str) -> bool:
 
 
 SEED = at_least(0, params.MOST_SEED)  # an argparse type
+NAME = _name  # another, for runs and scales, which become names of files and folders

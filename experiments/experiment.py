@@ -110,7 +110,12 @@ def flags() -> argparse.ArgumentParser:
     add("--eval_size", type=at_least(1), help="number of images to test, from the first; if not given: all")
     add("--hparams_override", default="", metavar="KEY=VALUE,...", help="settings, see below")
     add("--predictions_file", type=Path, metavar="F.npz", help="test: write scores [N, classes] and labels")
-    add("--poll_seconds", type=at_least(0.0), default=60, help="test during a training: seconds between two polls")
+    add(
+        "--poll_seconds",
+        type=at_least(0.0, 86_400.0),
+        default=60,
+        help="test during a training: seconds between two polls",
+    )
     add("--polls", type=at_least(1), default=360, help="test during a training: polls without a checkpoint to stop")
     add("--seed", type=SEED, default=0, help="training: seed of weights, data order and distortion")
     return parser

@@ -6,7 +6,7 @@ from typing import Any
 
 from capsrepro import sources
 from capsrepro.core.errors import Error
-from . import FETCHED, run_cli
+from . import FETCHED, NAME, run_cli
 
 NAMES = ("mnist", "multimnist", "affnist", "expanded", *FETCHED)
 
@@ -66,7 +66,9 @@ if __name__ == "__main__":
     samples.add_argument("names", nargs="*", metavar="NAME", type=data_set_name, help=names)
     samples.set_defaults(draw=data)
     for command in commands.choices.values():
-        command.add_argument("--scale", default="quick", help="the scale of the built files and of the figures")
+        command.add_argument(
+            "--scale", type=NAME, default="quick", help="the scale of the built files and of the figures"
+        )
         command.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets")
         command.add_argument("--results", type=Path, default=Path("results"), help="holds a folder for each scale")
     run_cli(lambda arguments: arguments.draw(arguments), parser)

@@ -4,7 +4,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from . import SEED, run_cli, scale_arguments
+from . import NAME, SEED, run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
 OF_RUN = {
@@ -75,6 +75,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--only", nargs="+", choices=FILES | MORE, metavar="FIGURE", help=f"some of {', '.join(FILES | MORE)}"
     )
-    parser.add_argument("--run", default=THRICE, help="the run that is drawn; another than the default names its files")
+    parser.add_argument(
+        "--run", type=NAME, default=THRICE, help="the run that is drawn; another than the default names its files"
+    )
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the trainings")
     run_cli(main, parser)

@@ -13,7 +13,7 @@ from capsrepro.core.errors import Error
 from capsrepro.core.origin import evaluation_settings
 from capsrepro.core.paths import BEST_FIRST
 from capsrepro.data import picture_files, pictures
-from . import SEED, at_least, run_cli
+from . import NAME, SEED, at_least, run_cli
 
 DRAWN = 80  # largest number of pictures drawn, eight in a row
 
@@ -70,8 +70,12 @@ if __name__ == "__main__":
         "images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or an IDX file, gzipped or not"
     )
     parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
-    parser.add_argument("--run", default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file")
-    parser.add_argument("--scale", help=f"scale of the weights; else the first of {', '.join(BEST_FIRST)} that has any")
+    parser.add_argument(
+        "--run", type=NAME, default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file"
+    )
+    parser.add_argument(
+        "--scale", type=NAME, help=f"scale of the weights; else the first of {', '.join(BEST_FIRST)} that has any"
+    )
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the training")
     parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({BEST_FIRST[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")

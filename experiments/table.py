@@ -5,7 +5,7 @@ from pathlib import Path
 
 from capsrepro.core import params
 from capsrepro.evidence import comparison, other_runs, scale, tables
-from . import run_cli
+from . import NAME, run_cli
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> None:
 def command_line(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts that show the results of a scale."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--scale", default="quick", help="an entry under `scale_settings`, such as full")
+    parser.add_argument("--scale", type=NAME, default="quick", help="an entry under `scale_settings`, such as full")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="holds paper.csv and a folder for each scale"
     )

@@ -14,7 +14,7 @@ def quiet() -> Iterator[None]:
     """Imports TensorFlow inside without a line on the console, unless `TF_CPP_MIN_LOG_LEVEL` asks for some.
 
     TensorFlow logs a few lines before it reads its own setting, and from C++. So all that is written to the descriptor
-    of standard error meanwhile goes to a file, and is shown only if an exception is raised.
+    of standard error meanwhile goes to a file, and is shown only if an exception is raised, other than by Ctrl-C.
     """
     if os.environ.setdefault(LEVEL, QUIET) != QUIET:
         yield
@@ -24,7 +24,7 @@ def quiet() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(console, 2)
             kept.seek(0)
             os.write(2, kept.read())

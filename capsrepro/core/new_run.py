@@ -1,7 +1,9 @@
 """Adds a run to a parameter file as text, so that all else in it stays as it is, comments too."""
 
+import json
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import yaml
 
 from capsrepro.core import files, params, paths
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # a name is part of file names and of DVC's names of stages
 AUTHORS = "released"  # the scale of the authors' published checkpoints: nothing is trained at it
@@ -36,6 +39,12 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
         Error: the name is taken or not usable, the other run is unknown, there is no such scale, or a setting is not
             valid; the file is then as it was.
     """
+    with files.exclusive(path.parent):
+        return _add(path, name, like, changed)
+
+
+def _add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[str]:
+    """As `add`, while no other process may do the same."""
     source = paths.found(path)
     known = params.read(source)
     if not NAME.fullmatch(name):
@@ -44,6 +53,8 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
         raise Error(f"{path}, runs.{name}: is there already; choose another name, or edit it there")
     if like not in known.runs:
         raise Error(f"unknown run {like!r}; known: {', '.join(known.runs)}")
+    if strange := [key for key in changed if not key.isidentifier()]:
+        raise Error(f"{one_line(strange[0])!r}: no name of a setting; write key=value, such as routing=2")
     text = source.read_text(encoding="utf-8")
     scales = [scale for scale, runs in known.scale_settings.items() if like in runs and scale != AUTHORS]
     if (selected := next((scale for scale in known.trainings if scale in scales), None)) is None:
@@ -56,8 +67,9 @@ def add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[st
     for keys, items in additions.items():
         for item in items:
             text = _with_item(text, keys, item)
-    with files.replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with files.replacing(path.resolve()) as temporary:  # of a link, what it leads to
+        temporary.write_text(text, encoding="utf-8", newline="\r\n" if b"\r\n" in source.read_bytes() else "\n")
+        shutil.copymode(source, temporary)
         try:
             params.read(temporary)
         except Error as fault:
@@ -136,9 +148,14 @@ def _pair(mapping: Any, key: str) -> tuple[Any, Any]:
 
 def _value(words: str, key: str) -> Any:
     try:
-        return yaml.safe_load(words)
-    except yaml.YAMLError as fault:
-        raise Error(f"{key}={words}: not YAML; write key=value, such as routing=2 or conv_channels=[16]") from fault
+        value = yaml.safe_load(words)
+        json.dumps(value)  # not every YAML is a value: `[1, &a [*a]]` has no end, and `2001-01-01` is a date
+    except params.YAML_FAULTS as fault:
+        given = f"{key}={one_line(words)}"
+        raise Error(
+            f"{given}: not YAML, or no plain value; write key=value, such as routing=2 or conv_channels=[16]"
+        ) from fault
+    return value
 
 
 def _yaml(value: Any) -> str:

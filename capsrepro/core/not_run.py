@@ -4,6 +4,7 @@ from pathlib import Path
 
 from capsrepro.core import files
 from capsrepro.core.paths import RunPaths
+from capsrepro.core.text import MOST_OF_MESSAGE, one_line
 from capsrepro.core.validation import Text, validated
 
 KEY = "not_run"  # of a metrics or provenance file that holds a reason
@@ -52,7 +53,10 @@ def note(source: Path, message: str) -> None:
 def noted(source: Path) -> str:
     """The note in the folder of a source; empty if there is none."""
     path = source / _NOTE
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    content = files.regular(path, files.MOST_TEXT).read_text(encoding="utf-8", errors="backslashreplace")
+    return one_line(content, MOST_OF_MESSAGE)
 
 
 def because_of(where: RunPaths, source: Path) -> str:

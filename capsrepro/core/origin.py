@@ -54,7 +54,7 @@ def read_origin(path: Path, expected: RunPaths | None = None) -> Origin | None:
             text = _origin_text(file)
         content = None if text is None else json.loads(text)
     except Exception as fault:  # HDF5 raises many types on damaged files
-        raise Error(f"{path}: not readable ({one_line(fault, 200)}); delete it and train again") from fault
+        raise Error(f"{path}: not readable ({one_line(fault, 200)}); train again, or name another") from fault
     if content is None:
         return None
     origin: Origin = validated(Origin, content, str(path))
@@ -109,7 +109,7 @@ def check_file(path: Path) -> None:
     if not path.is_file():
         raise Error(f"{path}: no such weights; train them with `dvc repro` or `python -m experiments.train`")
     if not _is_sealed(path) or not h5py.is_hdf5(path):
-        raise Error(f"{path}: not a Keras weights file, or damaged; delete it and train again")
+        raise Error(f"{path}: not a Keras weights file, or damaged; train again, or name another")
 
 
 def _origin_text(file: h5py.File) -> str | None:

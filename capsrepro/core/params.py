@@ -30,6 +30,17 @@ TITLES = {
 }
 FROM_MNIST = ("mnist", "multimnist", "affnist")  # data that need no source but MNIST
 MOST_BYTES = 512 << 10  # of a parameter file; 1,000 runs at three scales take less
+MOST_KEYS = 10_000  # of a mapping, with what `<<` merges into it
+# What PyYAML raises besides its own errors: for values such as `2001-99-99`, `!!int x` or `!!bool x`, and deep nesting.
+YAML_FAULTS = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 Recipe = Literal["paper", "released"]
 RoutingUpdate = Literal["accumulate", "replace"]
@@ -212,11 +223,19 @@ def read(path: Path = Path("params.yaml")) -> Params:
             _check(name, run, content["runs"][name])
             if run.like is not None:
                 _known(params.runs, run.like, "run", f"runs.{name}.like")
+            if run.like == name:
+                raise Error(f"runs.{name}.like: the run itself; name the one that it derives from")
         for scale, entries in params.scale_settings.items():
             for name in entries:
                 _known(params.runs, name, "run", f"scale_settings.{scale}")
                 _check_layers(f"scale_settings.{scale}.{name}", params.settings(name, scale))
+        for key in ("built", "figures"):
+            for scale in getattr(params, key):
+                _known(params.scale_settings, scale, "scale", f"{key} and scale_settings")
+        _check_once(params.sources, "sources")
         for scale, selected in params.trainings.items():
+            _check_once(selected.rows, f"trainings.{scale}.rows")
+            _check_once(selected.seeds, f"trainings.{scale}.seeds")
             for row in selected.rows:
                 if (data := params.settings(row, scale).data) not in FROM_MNIST:
                     remedy = "use `sources` and `further` for it"
@@ -238,6 +257,12 @@ def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
         raise Error(f"runs.{name}.routing: {need}, received {run.routing}; correct it")
     if run.routing is None and run.routing_update != "accumulate":
         raise Error(f"runs.{name}.routing_update: a baseline has no routing, received {run.routing_update}; remove it")
+
+
+def _check_once(items: Collection[object], where: str) -> None:
+    """Checks that nothing stands twice in a list, as DVC would have two stages of one name."""
+    if twice := [item for number, item in enumerate(items) if item in list(items)[:number]]:
+        raise Error(f"{where}: {twice[0]} stands twice; name it once")
 
 
 def _check_source(further: Further, params: Params) -> None:
@@ -264,7 +289,16 @@ def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that rejects duplicate keys; PyYAML's own silently takes the last one."""
+    """A safe YAML loader that rejects duplicate keys, of which PyYAML's own silently takes the last one, and many keys.
+
+    A chain of merges (`<<`) doubles the keys with each link.
+    """
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_KEYS:
+            problem = f"merges more than {MOST_KEYS} keys in {node.start_mark}"
+            raise yaml.constructor.ConstructorError(problem=problem)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: Flag = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -279,14 +313,5 @@ def _parsed(path: Path) -> Any:
         return yaml.load(read_text(regular(Path(path), MOST_BYTES)), _Loader)  # a SafeLoader
     except OSError as fault:
         raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
-    except (
-        yaml.YAMLError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ArithmeticError,
-        RecursionError,
-    ) as fault:
-        # Besides YAMLError: raised by values such as `2001-99-99`, `!!int x` or `!!bool x`, and by deep nesting.
+    except YAML_FAULTS as fault:
         raise Error(f"{path}: not YAML ({one_line(fault, 300)}); correct it") from fault

@@ -38,9 +38,8 @@ def read(path: Path, kind: type[Any], expected: Mapping[str, str]) -> list[tuple
             for where in [f"{path}, line {reader.line_num}"]
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise Error(
-            f"{path}: not readable as CSV ({one_line(fault)}); restore it with `git checkout {path}`"
-        ) from fault
+        reason = one_line(getattr(fault, "strerror", None) or fault)
+        raise Error(f"{path}: not readable as CSV ({reason}); restore it, in a checkout with `git checkout`") from fault
 
 
 def by_id(lines: list[tuple[str, Any]]) -> dict[str, Any]:

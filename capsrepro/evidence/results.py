@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from capsrepro.core import files, not_run, paths
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
+from capsrepro.core.text import one_line
 from capsrepro.core.validation import Count, Flag, Natural, Number, Text, shown, validated
 from capsrepro.evidence.intervals import wilson
 
@@ -195,13 +196,13 @@ def check(results: Iterable[Result], scale: str) -> None:
             both = f"weights {result.weights_sha256[:12]}, its provenance is of {result.trained_sha256[:12]}"
             raise Error(f"{result.name}: its metrics are of {both}; run `dvc repro` to evaluate it anew")
         if result.scale != scale:
-            other = f"of scale {result.scale!r} in a table of scale {scale!r}"
+            other = f"of scale {shown(result.scale)} in a table of scale {scale!r}"
             raise Error(f"{result.name}: {other}; make a table for each scale")
         first = recipes.setdefault(result.run, result)
         if result.recipe != first.recipe:
-            both = f"recipe {result.recipe!r}, but seed {first.seed} followed {first.recipe!r}"
+            both = f"recipe {shown(result.recipe)}, but seed {first.seed} followed {shown(first.recipe)}"
             raise Error(f"{result.name}: {both}; run `dvc repro` to train both alike")
-        data = str(result.settings.get("data"))
+        data = one_line(result.settings.get("data"))
         first = copies.setdefault(data, result)
         if result.data_sha256 != first.data_sha256:
             both = f"sha256 {result.data_sha256[:12]}, but {first.name} {first.data_sha256[:12]}"

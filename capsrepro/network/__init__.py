@@ -5,6 +5,7 @@ import gc
 from collections.abc import Iterator
 
 from capsrepro.core import console
+from capsrepro.core.errors import Error
 
 
 @contextlib.contextmanager
@@ -26,4 +27,7 @@ def _uncollected() -> Iterator[None]:
 
 
 with console.quiet(), _uncollected():
-    import keras  # noqa: F401  (loads the backend, before anything else of this room does)
+    try:
+        import keras  # noqa: F401  (loads the backend, before anything else of this room does)
+    except ValueError as fault:  # Keras knows no such backend
+        raise Error(f"KERAS_BACKEND: {fault}; choose tensorflow or jax") from fault

@@ -27,6 +27,9 @@ import numpy as np
 
 from capsrepro.core import files
 from capsrepro.core.errors import Error
+from capsrepro.core.text import one_line
+
+MOST_SHARDS = 99_999  # a shard's name has its number in five digits
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +154,8 @@ def _split(spec: str | Path) -> tuple[Path, int | None]:
     match = re.fullmatch(r"(.+)@([0-9]+)", str(spec))
     if match is None:
         return Path(spec), None
-    if int(match[2]) == 0:
-        raise Error(f"{spec}: expected at least one shard after @, received {match[2]}")
+    if not 1 <= int(match[2]) <= MOST_SHARDS:
+        raise Error(f"{spec}: expected 1 to {MOST_SHARDS} shards after @, received {one_line(match[2])}")
     return Path(match[1]), int(match[2])
 
 

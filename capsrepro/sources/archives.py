@@ -145,6 +145,8 @@ def _members(archive: Path, package: Package, wanted: Mapping[str, File]) -> Mem
 def _tar(archive: Path, bytes_left: int) -> Members:
     with gzip.open(archive) as unzipped:
         metered = _Metered(unzipped)
+        stored: set[PurePosixPath] = set()
+        folders: set[PurePosixPath] = set()
         with tarfile.open(fileobj=metered, mode="r:") as tar:  # type: ignore[call-overload]  # it has all that is read
             for number in itertools.count(1):
                 metered.left = MOST_HEADERS
@@ -155,7 +157,10 @@ def _tar(archive: Path, bytes_left: int) -> Members:
                     raise ContentError(f"{archive.name}: {one_line(member.name)} is a link or a device, or has holes")
                 metered.left = member.size
                 if stream := tar.extractfile(member):
+                    _claim(archive, member.name, stored, folders)
                     yield member.name, stream
+            if not stored:
+                raise ContentError(f"{archive.name}: holds no file")
             # Reading to the end verifies gzip's checksum: tarfile takes a broken header for the end of the archive.
             rest = 0
             while piece := unzipped.read(PIECE):
@@ -208,6 +213,15 @@ def _admit(archive: Path, name: str, size: int, bytes_left: int, number: int) ->
     if not 0 <= size <= bytes_left:
         raise ContentError(f"{archive.name}: {shown} declares {size} bytes, where {bytes_left} are left for it")
     return bytes_left - size
+
+
+def _claim(archive: Path, name: str, stored: set[PurePosixPath], folders: set[PurePosixPath]) -> None:
+    """Rejects a member that cannot be a file, because an earlier one has its place as a folder, or is above it."""
+    path = PurePosixPath(name)
+    if not path.parts or path in folders or stored.intersection(path.parents):
+        raise ContentError(f"{archive.name}: {one_line(name)} cannot be a file, for another member is in its way")
+    stored.add(path)
+    folders.update(path.parents)
 
 
 def _store(stream: IO[bytes], file: File, place: Path, archive: Path) -> None:

@@ -68,9 +68,13 @@ if __name__ == "__main__":
     parser.add_argument("--plan", type=Path, default=Path("results/plan.csv"), help="the plan")
     parser.add_argument("--jobs", type=at_least(1), help="trainings at once; else one a core, with --together one")
     parser.add_argument("--together", action="store_true", help="with JAX: all seeds of a run in one program")
-    parser.add_argument("--minutes", type=at_least(0.0), default=0.0, help="save and stop after this long; 0: never")
+    parser.add_argument(
+        "--minutes", type=at_least(0.0, 525_600.0), default=0.0, help="save and stop after this long; 0: never"
+    )
     parser.add_argument("--even-unfinished", action="store_true", help="start also what will not finish in time")
-    parser.add_argument("--calibration", type=at_least(0.1), default=20.0, help="seconds to measure an unknown speed")
+    parser.add_argument(
+        "--calibration", type=at_least(0.1, 86_400.0), default=20.0, help="seconds to measure an unknown speed"
+    )
     parser.add_argument("--home", type=Path, metavar="FOLDER", help="pack results and states of the unfinished there")
     parser.add_argument("--from", dest="carried", type=Path, metavar="FOLDER", help="begin with what --home packed")
     parser.add_argument("--dry-run", action="store_true", help="list what would run, in its order")

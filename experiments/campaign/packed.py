@@ -35,7 +35,14 @@ def contents(folder: Path) -> dict[str, Packed]:
 
 def pack(folder: Path, chosen: Mapping[str, Path], superseded: Iterable[str] = ()) -> None:
     """Adds files to a folder; those that are in it as they are stay, and `superseded` ones are removed."""
-    before, now = contents(folder), {name: _describe(path) for name, path in chosen.items()}
+    now = {name: _describe(path) for name, path in chosen.items()}
+    with files.exclusive(folder):
+        _pack(folder, chosen, now, superseded)
+
+
+def _pack(folder: Path, chosen: Mapping[str, Path], now: dict[str, Packed], superseded: Iterable[str]) -> None:
+    """As `pack`, while no other process may do the same."""
+    before = contents(folder)
     gone = {name for name in {*superseded, *now} & before.keys() if before[name] != now.get(name)}
     listed = {name: packed for name, packed in before.items() if name not in gone}
     _list(folder, listed)  # while files are written, it lacks them

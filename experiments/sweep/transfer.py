@@ -43,7 +43,9 @@ def take_over(stage: str, entry: dict[str, Any], outputs: dict[str, bytes]) -> N
     for name, content in outputs.items():
         with files.replacing(Path(name)) as temporary:
             temporary.write_bytes(content)
-    lock = yaml.safe_load(Path(clone.LOCK).read_text(encoding="utf-8"))
-    lock["stages"][stage] = entry
-    files.write_text(Path(clone.LOCK), yaml.safe_dump(lock, sort_keys=False))
+    path = Path(clone.LOCK)
+    with files.exclusive(path.parent):
+        lock = yaml.safe_load(files.read_text(path))
+        lock["stages"][stage] = entry
+        files.write_text(path, yaml.safe_dump(lock, sort_keys=False))
     clone.dvc("commit", stage)  # refuses a stage whose dependencies have changed

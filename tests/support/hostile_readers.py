@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capsrepro import report
-from capsrepro.core import not_run, params
+from capsrepro.core import new_run, not_run, params
 from capsrepro.core.errors import Error
 from capsrepro.core.params import RunConfig
 from capsrepro.evidence import claims, comparison, paper, plan, predictions, tables
@@ -31,6 +31,7 @@ from capsrepro.sources import archives
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import ContentError, File, Package
 from capsrepro.sources.published import Source
+from experiments.campaign import packed
 from tests.support import ROOT, result_files
 from tests.support.archives import png, tarred
 from tests.support.bad_input import changed, damaged, put
@@ -114,7 +115,19 @@ def last_line(folder: Path) -> None:
     ours.last_line(ours.results[0], ("step", "loss"))
 
 
+def new(folder: Path) -> None:
+    """All that the command `new` does with a KEY=VALUE."""
+    path, known = folder / "setting.txt", folder / "params.yaml"
+    key, _, value = (path.read_bytes() if path.is_file() else b"").decode("utf-8", "surrogateescape").partition("=")
+    try:
+        new_run.add(known, "mine", "caps", {key: value})
+        params.read(known)
+    finally:
+        put(known, KNOWN.encode())
+
+
 HISTORY = b"step,learning_rate,loss,right\n50,0.001,0.5,0.9\n100,0.00096,0.25,0.95\n"
+PACKED = b'{"quick/metrics/caps-seed0.json": {"sha256": "ab", "parts": 1}}'
 READERS = {
     "params.yaml": Reader("params.yaml", KNOWN.encode(), lambda folder: params.read(folder / "params.yaml")),
     "paper.csv": Reader("paper.csv", lines("paper.csv", 4), lambda folder: paper.read(folder / "paper.csv")),
@@ -129,6 +142,8 @@ READERS = {
     "reason in place of metrics": Reader(
         "quick/metrics/far-seed0.json", b'{"run": "far", "not_run": "no"}', lambda folder: not_run.read(folder, "quick")
     ),
+    "setting of a new run": Reader("setting.txt", b"conv_channels=[4]", new),
+    "list of packed results": Reader("home/contents.json", PACKED, lambda folder: packed.contents(folder / "home")),
     "recorded hashes": Reader("lock.json", json.dumps({"some": {"some.bin": "ab" * 32}}).encode(), hashes),
     "history": Reader("quick/history/caps-seed0.csv", HISTORY, last_line),
     "tables of studies": Reader(

@@ -75,6 +75,11 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
         ),
     ),
     "a size of exabytes": lambda path: packed(path, member("n", b"x", pax_headers={"size": "9" * 19})),
+    "a file below a file": lambda path: packed(path, member("a", b"x"), member("a/b", b"x")),
+    "a file in place of a folder": lambda path: packed(path, member("a/b", b"x"), member("a", b"x")),
+    "a file without a name": lambda path: packed(path, member(".", b"x")),
+    "no member": packed,
+    "only a folder": lambda path: packed(path, member("a", kind=tarfile.DIRTYPE)),
     "escapes in a name": lambda path: packed(path, member("../\x1b[31m\n" + "e" * 500, b"x")),
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,15 @@ def test_a_list_with_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name
     files.write_json(tmp_path / packed.CONTENTS, {name: {"sha256": "", "parts": 1}})
     with pytest.raises(Error, match="expected a name such as paper/metrics"):
         home.take(tmp_path, STATE)
+
+
+def test_files_that_are_packed_at_once_are_all_listed(tmp_path: Path) -> None:
+    """A lock belongs to an open folder, so that threads wait for each other as processes do."""
+    (tmp_path / "file").write_text("content")
+    names = [f"quick/metrics/x-seed{number}.json" for number in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: packed.pack(tmp_path / "home", {name: tmp_path / "file"}), names))
+    assert packed.contents(tmp_path / "home").keys() == set(names)
 
 
 def test_later_backups_and_results_are_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What a result says of its origin: versions, device and commit; and the list of trainings that did not finish."""
 
 import csv
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -128,6 +129,22 @@ def test_lines_that_are_there_stay(home: Path) -> None:
     WHERE.tried.write_text(",".join(COLUMNS) + "\n" + ",".join(["kept"] * len(COLUMNS)) + "\n")
     unfinished(Error("a fault"))
     assert [line["run"] for line in listed()] == ["kept", WHERE.run]
+
+
+@pytest.mark.parametrize("what", ["not UTF-8", "a pipe", "a file in place of its folder"])
+def test_a_list_that_cannot_be_written_does_not_hide_what_the_training_failed_of(
+    home: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = WHERE.tried.parent
+    if what == "a file in place of its folder":
+        folder.parent.mkdir(parents=True)
+        folder.touch()
+    else:
+        folder.mkdir(parents=True)
+        WHERE.tried.write_bytes(b"run,seed\n\xff,1\n") if what == "not UTF-8" else os.mkfifo(WHERE.tried)
+    unfinished(Error("a fault"))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {WHERE.tried}: this training is not listed (")
 
 
 def test_a_training_that_ends_or_never_began_is_not_listed(home: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_new_selects_a_run_on_other_data_by_its_source(path: Path, sources: str)
         ("my-row", LIKE, {"routing": "0"}, "params.yaml, runs.my-row.routing: expected at least 1"),
         ("my-row", LIKE, {"steps": "many"}, "scale_settings.quick.my-row.steps: expected a whole number"),
         ("my-row", LIKE, {"routing": "["}, "routing=[: not YAML"),
+        ("my-row", LIKE, {"steps": "&a [*a]"}, "steps=&a [*a]: not YAML, or no plain value"),
+        ("my-row", LIKE, {"steps": "2001-99-99"}, "steps=2001-99-99: not YAML"),
+        ("my-row", LIKE, {"steps": "2001-01-01"}, "steps=2001-01-01: not YAML"),
+        ("my-row", LIKE, {"steps": "!!int x"}, "steps=!!int x: not YAML"),
+        ("my-row", LIKE, {"": "3"}, "'': no name of a setting"),
+        ("my-row", LIKE, {"a: b": "3"}, "'a: b': no name of a setting"),
+        ("my-row", LIKE, {"? \n": "3"}, "no name of a setting"),
     ],
 )
 def test_new_refuses_in_one_line_and_leaves_the_file_as_it_was(
@@ -104,6 +112,27 @@ def test_new_refuses_in_one_line_and_leaves_the_file_as_it_was(
     assert str(path) in str(refusal.value) or "params.yaml" not in message
     assert path.read_text() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["params.yaml", "results"]
+
+
+def test_new_runs_that_are_added_at_once_are_all_there(path: Path) -> None:
+    """A lock belongs to an open folder, so that threads wait for each other as processes do."""
+    names = [f"many-{number}" for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda name: new_run.add(path, name, LIKE, {}), names))
+    assert set(names) <= params.read(path).runs.keys()
+
+
+def test_new_keeps_a_link_the_rights_and_the_ends_of_lines(path: Path) -> None:
+    elsewhere = path.parent / "elsewhere.yaml"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere.name)
+    elsewhere.chmod(0o640)
+    elsewhere.write_bytes(elsewhere.read_bytes().replace(b"\n", b"\r\n"))
+    new_run.add(path, "my-row", LIKE, {})
+    assert path.is_symlink()
+    assert elsewhere.stat().st_mode & 0o777 == 0o640
+    assert elsewhere.read_bytes().count(b"\n") == elsewhere.read_bytes().count(b"\r\n")
+    assert "my-row" in params.read(path).runs
 
 
 def test_new_command_takes_settings_before_and_after_its_options(path: Path) -> None:

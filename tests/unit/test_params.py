@@ -102,6 +102,12 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
         ("seeds: [0, 1]", "seeds: [0, 1]\n    seeds: [2]", "the key 'seeds' stands twice"),
         ("seeds: [0, 1]", "seeds: [-1]", "seeds[0]: expected at least 0, received -1"),
         ("runs:\n", "runs: [\n", "not YAML"),
+        ("seeds: [0, 1]", "seeds: [0, 1, 0]", "trainings.quick.seeds: 0 stands twice; name it once"),
+        ("rows: [caps]", "rows: [caps, caps]", "trainings.quick.rows: caps stands twice"),
+        ("runs:\n", "sources: [svhn, svhn]\nruns:\n", "sources: svhn stands twice"),
+        ("runs:\n", "built: [none]\nruns:\n", "unknown scale 'none' in built and scale_settings; known: quick"),
+        ("runs:\n", "figures: [none]\nruns:\n", "unknown scale 'none' in figures and scale_settings; known: quick"),
+        ("true}", "true, like: caps}", "runs.caps.like: the run itself; name the one that it derives from"),
     ],
 )
 def test_a_fault_is_named_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -111,6 +117,16 @@ def test_a_fault_is_named_in_one_line(tmp_path: Path, old: str, new: str, messag
     assert message in str(fault.value)
     assert "params.yaml" in str(fault.value) or "unknown run" in str(fault.value)
     assert "\n" not in str(fault.value)
+
+
+def test_merges_that_double_the_keys_with_each_link_are_refused(tmp_path: Path) -> None:
+    """A file of a kilobyte, for half a million keys; the next link would take minutes."""
+    links = [f"a{link}: &a{link} {{<<: [*a{link - 1}, *a{link - 1}]}}" for link in range(1, 13)]
+    bomb = "\n".join(["a0: &a0 {" + ", ".join(f"k{key}: 1" for key in range(100)) + "}", *links])
+    with pytest.raises(Error, match=r"params\.yaml: not YAML \(merges more than 10000 keys in .*line \d+"):
+        read(tmp_path, bomb)
+    merged = GOOD.replace("caps: {data", "caps: {<<: {digit_atoms: 8}, data")
+    assert read(tmp_path, merged).runs["caps"].digit_atoms == 8
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -257,8 +257,9 @@ def test_of_many_missing_shards_three_are_named(tmp_path: Path) -> None:
         records.Records(f"{tmp_path}/digits@100")
     with pytest.raises(Error, match="none/digits: missing .*none/digits; write them"):
         records.Records(tmp_path / "none" / "digits")
-    with pytest.raises(Error, match="expected at least one shard after @, received 0"):
-        records.Records(f"{tmp_path}/digits@0")
+    for count in ("0", "100000", "9" * 5000):
+        with pytest.raises(Error, match=f"expected 1 to 99999 shards after @, received {count[:50]}"):
+            records.Records(f"{tmp_path}/digits@{count}")
 
 
 # Reading and writing

@@ -19,10 +19,10 @@ import tabulate
 import yaml
 from PIL import Image
 
-from capsrepro.core import files, params
+from capsrepro.core import files, new_run, params
 from capsrepro.core.errors import Error
 from capsrepro.data import picture_files, pictures
-from capsrepro.evidence import comparison, scale, tables
+from capsrepro.evidence import comparison, predictions, scale, tables
 from capsrepro.sources import archives
 from capsrepro.sources.hashes import Hashes
 from capsrepro.sources.parts import File
@@ -117,9 +117,17 @@ def unpack(folder: Path) -> None:
     archives.unpack_all(archive, folder / "unpacked" / "place", 10**6)
 
 
+def add(folder: Path) -> None:
+    """Adds a run, unless it was added before the call that failed."""
+    if "mine" not in params.read(folder / "params.yaml").runs:
+        new_run.add(folder / "params.yaml", "mine", "caps", {"routing": "2"})
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "metrics": lambda folder: files.write_json(folder / "metrics.json", {"wrong": 2}),
+    "predictions": lambda folder: predictions.write(folder / "a.npz", np.arange(9), np.arange(9), np.zeros((9, 10))),
     "recorded hashes": record,
+    "run that is added to params.yaml": add,
     "tables of a scale": shown_again(),
     "unpacked archive": unpack,
 }
@@ -336,6 +344,12 @@ COMMANDS = [
     ("table", "--scale", "a/b"),
     ("claims", "--scale", "../results"),
     ("report", "--scale", "quick\x1b[31m"),
+    ("predict", "x.png", "--scale", ".."),
+    ("predict", "x.png", "--run", "../x"),
+    ("campaign", "--scale", ".."),
+    ("campaign", "--minutes", "1e9"),
+    ("experiment", "--data_dir", "d", "--summary_dir", "s", "--poll_seconds", "9.2e18"),
+    ("train", "caps", "--seed", "1e3"),
 ]
 
 
@@ -358,4 +372,4 @@ def test_a_number_or_name_out_of_range_is_refused_at_once(
     assert contents(folder) == before
 
 
-EXPECTED = 16 + len(WRITERS) + 1 + len(UNUSUAL) + len(MACHINES) + len(CLOCKS) + 1
+EXPECTED = 18 + len(WRITERS) + 1 + len(UNUSUAL) + len(MACHINES) + len(CLOCKS) + 1

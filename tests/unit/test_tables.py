@@ -235,6 +235,8 @@ def test_a_note_in_the_folder_of_a_source_must_be_the_reason_of_its_run(tmp_path
     assert not_run.read(Path("results"), "quick") == {"cifar10-ensemble": "source unreachable"}
     not_run.note(Path("data/cifar10"), "")
     assert not_run.noted(Path("data/cifar10")) == ""
+    Path("data/cifar10/unreachable.txt").write_bytes(b"no \xff mirror\n\x1b[31mserves it")
+    assert not_run.noted(Path("data/cifar10")) == r"no \xff mirror \x1b[31mserves it"
 
 
 def test_check_must_refuse_what_one_table_must_not_mix(tmp_path):

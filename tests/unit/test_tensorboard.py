@@ -5,13 +5,15 @@ from pathlib import Path
 
 import keras
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
-from tensorboard.util.tensor_util import make_ndarray
 
 from capsrepro.core.params import RunConfig
 from capsrepro.data.mnist import Mnist
 from capsrepro.training import callback, loop
 from tests.support.runs import BASELINE, CAPSNET
+
+pytest.importorskip("tensorboard", reason="TensorBoard is not installed, which comes with TensorFlow")
+from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 pytestmark = [
     pytest.mark.slow,
