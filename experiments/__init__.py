@@ -37,9 +37,9 @@ def run_cli(
         print(f"no {arguments.params} here: what is not in this folder is read from the package", file=sys.stderr)
     try:
         main(arguments)
-        _flush()
+        console.flush()
     except BrokenPipeError:  # what reads the output has seen enough
-        _discard()
+        console.discard()
         sys.exit(128 + signal.SIGPIPE)
     except (Error, OSError) as fault:
         sys.exit(f"error: {text.message(fault)}")
@@ -54,21 +54,6 @@ def run_cli(
         sys.exit(128 + stop.signal)  # 130 after Ctrl-C, 143 after SIGTERM, as in shells
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _flush() -> None:
-    """Writes what is left for standard output, while a failure can still be told in a line."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as fault:
-        _discard()
-        raise OSError(fault.errno, fault.strerror, "standard output") from fault
-
-
-def _discard() -> None:
-    """What is left for standard output goes nowhere; else the end of the process would try to write it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def scale_arguments(description: str | None) -> argparse.ArgumentParser:

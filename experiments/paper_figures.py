@@ -7,14 +7,8 @@ from pathlib import Path
 from . import NAME, SEED, run_cli, scale_arguments
 
 ONCE, THRICE, PAIRS = "mnist-capsnet-r1-recon", "mnist-capsnet-r3-recon", "multimnist-capsnet-r3-recon"
-OF_RUN = {
-    "3": "figure3",
-    "4": "figure4",
-    "a1": "figure-a1",
-    "a2": "figure-a2",
-    "confusion": "confusion",
-    "mistakes": "mistakes",
-}
+OF_RUN = {"3": "figure3", "4": "figure4", "a1": "figure-a1", "a2": "figure-a2"}
+OF_RUN |= {"confusion": "confusion", "mistakes": "mistakes"}
 FILES = OF_RUN | {"5": "figure5", "confusion-multimnist": "confusion-multimnist"}
 PHOTOGRAPHS = ("cifar10-capsnet-r1", "cifar10-capsnet-r3")
 MORE = {"a2-cifar10": "figure-a2-cifar10"}  # drawn only where it is asked for
@@ -75,8 +69,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--only", nargs="+", choices=FILES | MORE, metavar="FIGURE", help=f"some of {', '.join(FILES | MORE)}"
     )
-    parser.add_argument(
-        "--run", type=NAME, default=THRICE, help="the run that is drawn; another than the default names its files"
-    )
+    parser.add_argument("--run", type=NAME, default=THRICE, help="what is drawn; another than this names its files")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the trainings")
     run_cli(main, parser)

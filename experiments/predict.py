@@ -66,16 +66,10 @@ def answer(read: list[pictures.DigitPicture], settings: Any, weights: Path, outp
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or an IDX file, gzipped or not"
-    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or an IDX file, also gzipped")
     parser.add_argument("--first", type=at_least(1), default=10, help="largest number of images from an IDX file")
-    parser.add_argument(
-        "--run", type=NAME, default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in the parameter file"
-    )
-    parser.add_argument(
-        "--scale", type=NAME, help=f"scale of the weights; else the first of {', '.join(BEST_FIRST)} that has any"
-    )
+    parser.add_argument("--run", type=NAME, default="mnist-capsnet-r3-recon", help="a CapsNet for MNIST in params.yaml")
+    parser.add_argument("--scale", type=NAME, help=f"else the first of {', '.join(BEST_FIRST)} that has weights")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the training")
     parser.add_argument("--weights", type=Path, help=f"your own weights, of the network of --scale ({BEST_FIRST[0]})")
     parser.add_argument("--output", type=Path, default=Path("reconstruction.png"), help="the drawing")

@@ -1,7 +1,8 @@
-"""Keeps the console free of what TensorFlow logs there."""
+"""Keeps the console free of what TensorFlow logs there, and ends standard output well."""
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -32,3 +33,22 @@ def quiet() -> Iterator[None]:
         finally:
             os.dup2(console, 2)
             os.close(console)
+
+
+def flush() -> None:
+    """Writes what is left for standard output, while a failure can still be told in a line.
+
+    Raises:
+        OSError: it cannot be written; the error names standard output.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as fault:
+        discard()
+        raise OSError(fault.errno, fault.strerror, "standard output") from fault
+
+
+def discard() -> None:
+    """Lets what is left for standard output go nowhere; else the end of the process would try to write it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

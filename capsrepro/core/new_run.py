@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from capsrepro.core import files, params, paths
+from capsrepro.core import files, params, paths, yaml_files
 from capsrepro.core.errors import Error
 from capsrepro.core.text import one_line
 
@@ -150,7 +150,7 @@ def _value(words: str, key: str) -> Any:
     try:
         value = yaml.safe_load(words)
         json.dumps(value)  # not every YAML is a value: `[1, &a [*a]]` has no end, and `2001-01-01` is a date
-    except params.YAML_FAULTS as fault:
+    except yaml_files.FAULTS as fault:
         given = f"{key}={one_line(words)}"
         raise Error(
             f"{given}: not YAML, or no plain value; write key=value, such as routing=2 or conv_channels=[16]"

@@ -3,19 +3,16 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
-from capsrepro.core import paths
+from capsrepro.core import paths, yaml_files
 from capsrepro.core.errors import Error
-from capsrepro.core.files import read_text, regular
-from capsrepro.core.text import one_line
 from capsrepro.core.validation import CONFIG, Count, Flag, Name, validated
 
 MOST_SEED = 100_000  # a layer's seed is below (MOST_SEED + 1) * MOST_MEMBERS * 1000, and has to be below 2**32
@@ -29,18 +26,6 @@ TITLES = {
     "svhn": "SVHN",
 }
 FROM_MNIST = ("mnist", "multimnist", "affnist")  # data that need no source but MNIST
-MOST_BYTES = 512 << 10  # of a parameter file; 1,000 runs at three scales take less
-MOST_KEYS = 10_000  # of a mapping, with what `<<` merges into it
-# What PyYAML raises besides its own errors: for values such as `2001-99-99`, `!!int x` or `!!bool x`, and deep nesting.
-YAML_FAULTS = (
-    yaml.YAMLError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    ArithmeticError,
-    RecursionError,
-)
 
 Recipe = Literal["paper", "released"]
 RoutingUpdate = Literal["accumulate", "replace"]
@@ -215,7 +200,7 @@ def read(path: Path = Path("params.yaml")) -> Params:
         Error: the file is missing or not YAML, a key is unknown or missing, or a value has a wrong type or is out of
             range.
     """
-    content = _parsed(paths.found(path))
+    content = yaml_files.read(paths.found(path))
     known = [field.name for kind in (RunEntry, Selection, Params) for field in dataclasses.fields(kind)]
     params: Params = validated(Params, content, str(path), known=known)
     try:
@@ -286,32 +271,3 @@ def _known(entries: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
     if name not in entries:
         raise Error(f"unknown {kind} {name!r} in {where}; known: {', '.join(entries) or 'none'}")
     return entries[name]
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that rejects duplicate keys, of which PyYAML's own silently takes the last one, and many keys.
-
-    A chain of merges (`<<`) doubles the keys with each link.
-    """
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        if len(node.value) > MOST_KEYS:
-            problem = f"merges more than {MOST_KEYS} keys in {node.start_mark}"
-            raise yaml.constructor.ConstructorError(problem=problem)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: Flag = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(keys) > len(set(keys)):
-            twice = next(key for number, key in enumerate(keys) if key in keys[:number])
-            raise yaml.constructor.ConstructorError(problem=f"the key {twice!r} stands twice in {node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        return yaml.load(read_text(regular(Path(path), MOST_BYTES)), _Loader)  # a SafeLoader
-    except OSError as fault:
-        raise Error(f"{path}: not readable ({fault.strerror}); run from the root of the project") from fault
-    except YAML_FAULTS as fault:
-        raise Error(f"{path}: not YAML ({one_line(fault, 300)}); correct it") from fault

@@ -154,9 +154,10 @@ def _split(spec: str | Path) -> tuple[Path, int | None]:
     match = re.fullmatch(r"(.+)@([0-9]+)", str(spec))
     if match is None:
         return Path(spec), None
-    if not 1 <= int(match[2]) <= MOST_SHARDS:
-        raise Error(f"{spec}: expected 1 to {MOST_SHARDS} shards after @, received {one_line(match[2])}")
-    return Path(match[1]), int(match[2])
+    count = int(match[2]) if len(match[2]) < 10 else MOST_SHARDS + 1  # Python converts at most 4,300 digits
+    if not 1 <= count <= MOST_SHARDS:
+        raise Error(f"{one_line(spec)}: expected 1 to {MOST_SHARDS} shards after @, received {one_line(match[2])}")
+    return Path(match[1]), count
 
 
 def _shards(path: Path, count: int | None) -> list[Path]:

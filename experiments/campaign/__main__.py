@@ -15,9 +15,7 @@ from capsrepro.core.errors import Error
 from capsrepro.core.paths import RunPaths
 from capsrepro.evidence import plan
 from .. import FETCHED, at_least, run_cli, scale_arguments
-from . import home
-from .processes import fetch
-from .progress import has_result
+from . import home, processes, progress
 from .trainings import Trainings
 
 
@@ -32,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
         home.check(arguments.home, planned)
     if arguments.carried and not arguments.dry_run:
         home.take(arguments.carried, state)
-    waiting = [where for where in planned if not has_result(where)]
+    waiting = [where for where in planned if not progress.has_result(where)]
     groups: dict[str, list[RunPaths]] = {}
     for where in waiting:
         groups.setdefault(where.run if arguments.together else where.name, []).append(where)
@@ -41,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         print("\n".join(" ".join(where.name for where in group) for group in groups.values()))
         return
     for source in sorted({known.runs[where.run].data for where in waiting} & set(FETCHED)):
-        fetch(source, arguments.data)
+        processes.fetch(source, arguments.data)
     for number in (signal.SIGTERM, signal.SIGALRM):  # both end it as Ctrl-C does, and leave no training behind
         signal.signal(number, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 60 * arguments.minutes)

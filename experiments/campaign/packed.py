@@ -37,24 +37,19 @@ def pack(folder: Path, chosen: Mapping[str, Path], superseded: Iterable[str] = (
     """Adds files to a folder; those that are in it as they are stay, and `superseded` ones are removed."""
     now = {name: _describe(path) for name, path in chosen.items()}
     with files.exclusive(folder):
-        _pack(folder, chosen, now, superseded)
-
-
-def _pack(folder: Path, chosen: Mapping[str, Path], now: dict[str, Packed], superseded: Iterable[str]) -> None:
-    """As `pack`, while no other process may do the same."""
-    before = contents(folder)
-    gone = {name for name in {*superseded, *now} & before.keys() if before[name] != now.get(name)}
-    listed = {name: packed for name, packed in before.items() if name not in gone}
-    _list(folder, listed)  # while files are written, it lacks them
-    for name in gone:
-        for part in _parts(folder, name, before[name]):
-            part.unlink(missing_ok=True)
-    for name in now.keys() - listed.keys():
-        with chosen[name].open("rb") as file:
-            for part in _parts(folder, name, now[name]):
-                with files.replacing(part) as temporary:
-                    temporary.write_bytes(file.read(PART))
-    _list(folder, listed | now)
+        before = contents(folder)
+        gone = {name for name in {*superseded, *now} & before.keys() if before[name] != now.get(name)}
+        listed = {name: packed for name, packed in before.items() if name not in gone}
+        _list(folder, listed)  # while files are written, it lacks them
+        for name in gone:
+            for part in _parts(folder, name, before[name]):
+                part.unlink(missing_ok=True)
+        for name in now.keys() - listed.keys():
+            with chosen[name].open("rb") as file:
+                for part in _parts(folder, name, now[name]):
+                    with files.replacing(part) as temporary:
+                        temporary.write_bytes(file.read(PART))
+        _list(folder, listed | now)
 
 
 def verify(folder: Path, name: str, packed: Packed) -> None:

@@ -44,7 +44,6 @@ def test_workflow_names_what_there_is(path: Path) -> None:
     assert all(job["runs-on"] and job["timeout-minutes"] for job in workflow["jobs"].values())
     for step in steps(path):
         assert len({"uses", "run"} & step.keys()) == 1
-        assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/checkout@v4"))
         if step.get("shell") == "python":
             ast.parse(step["run"])
         for name in re.findall(r"\btests/\S+", step.get("run", "")):
