@@ -16,7 +16,6 @@ from capsrepro.core import console, params, paths, text  # noqa: E402
 from capsrepro.core.errors import Error, Stopped  # noqa: E402
 from capsrepro.core.validation import Name, validated  # noqa: E402
 
-BACKENDS = ("tensorflow", "jax", "torch")
 FETCHED = ("cifar10", "smallnorb", "svhn")  # fetched when a run needs them; all others are MNIST or made from it
 
 
@@ -46,7 +45,7 @@ def run_cli(
     except MemoryError:
         sys.exit("error: not enough memory; close other programs, or ask for less at once")
     except ModuleNotFoundError as fault:
-        if str(fault.name).partition(".")[0] not in BACKENDS:
+        if str(fault.name).partition(".")[0] not in {"tensorflow", "jax", "torch"}:
             raise
         sys.exit(f"error: {fault}; install it, or set KERAS_BACKEND to one that is installed")
     except Stopped as stop:
@@ -68,20 +67,9 @@ def scale_arguments(description: str | None) -> argparse.ArgumentParser:
 def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of scripts for one run: `RUN --scale quick --seed 0`."""
     parser = scale_arguments(description)
-    parser.add_argument(
-        "run", type=NAME, help="an entry under `runs` of the parameter file, such as mnist-capsnet-r3-recon"
-    )
+    parser.add_argument("run", type=NAME, help="an entry under `runs` in params.yaml, such as mnist-capsnet-r3-recon")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of weights, data order, distortion and dropout")
     return parser
-
-
-def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help: str) -> None:  # noqa: A002
-    """Adds a flag that is parsed as in the released code: `--name`, `--noname`, `--name=false`, `--name false`."""
-    parser.add_argument(
-        f"--{name}", type=_boolean, nargs="?", const=True, default=default, metavar="true|false", help=help
-    )
-    same = f"the same as --{name}=false"
-    parser.add_argument(f"--no{name}", dest=name, action="store_false", default=argparse.SUPPRESS, help=same)
 
 
 def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
@@ -91,8 +79,8 @@ def at_least(least: float, most: float = 2**63 - 1) -> Callable[[str], float]:
         try:
             value = type(least)(word)
         except ValueError:
-            kind = "a whole number" if type(least) is int else "a number"
-            raise argparse.ArgumentTypeError(f"expected {kind}, received {word!r}") from None
+            kind = "whole number" if type(least) is int else "number"
+            raise argparse.ArgumentTypeError(f"expected a {kind}, received {word!r}") from None
         if not least <= value <= most:
             bound = f"{'at most' if value > most else 'at least'} {min(max(least, value), most)}"
             raise argparse.ArgumentTypeError(f"expected {bound}, received {word}")
@@ -106,12 +94,6 @@ def _name(word: str) -> str:
         return str(validated(Name, word, "name"))
     except Error as fault:
         raise argparse.ArgumentTypeError(str(fault)) from None
-
-
-def _boolean(word: str) -> bool:
-    if (value := {"true": True, "1": True, "false": False, "0": False}.get(word.lower())) is None:
-        raise argparse.ArgumentTypeError(f"expected true or false, received {word!r}")
-    return value
 
 
 SEED = at_least(0, params.MOST_SEED)  # an argparse type

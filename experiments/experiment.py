@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from capsrepro.core.errors import Error
-from . import SEED, at_least, boolean_flag, run_cli
+from . import SEED, at_least, run_cli
+from .mnist_shift import boolean_flag
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from capsrepro.core import room
 from capsrepro.data import batches, mnist, multimnist
 from capsrepro.released import records, tfrecords
-from . import SEED, at_least, boolean_flag, run_cli
+from . import SEED, at_least, run_cli
 
 SPLITS = ("train", "test", "valid_train", "valid_test")
 _DEALING = 2  # the purpose of a generator; smaller numbers are used in `batches`
@@ -55,6 +55,21 @@ def load(data_dir: Path, split: str) -> mnist.Mnist:
     source: mnist.Split = "train" if split.endswith("train") else "test"
     found = (data_dir / mnist.FILES["train" if validate else source][0]).is_file()
     return mnist.load(data_dir if found else data_dir / "mnist", source, validate=validate)
+
+
+def boolean_flag(parser: argparse.ArgumentParser, name: str, default: bool, help: str) -> None:  # noqa: A002
+    """Adds a flag that is parsed as in the released code: `--name`, `--noname`, `--name=false`, `--name false`."""
+    parser.add_argument(
+        f"--{name}", type=_boolean, nargs="?", const=True, default=default, metavar="true|false", help=help
+    )
+    same = f"the same as --{name}=false"
+    parser.add_argument(f"--no{name}", dest=name, action="store_false", default=argparse.SUPPRESS, help=same)
+
+
+def _boolean(word: str) -> bool:
+    if (value := {"true": True, "1": True, "false": False, "0": False}.get(word.lower())) is None:
+        raise argparse.ArgumentTypeError(f"expected true or false, received {word!r}")
+    return value
 
 
 def flags() -> argparse.ArgumentParser:

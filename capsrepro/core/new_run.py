@@ -55,7 +55,8 @@ def _add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[s
         raise Error(f"unknown run {like!r}; known: {', '.join(known.runs)}")
     if strange := [key for key in changed if not key.isidentifier()]:
         raise Error(f"{one_line(strange[0])!r}: no name of a setting; write key=value, such as routing=2")
-    text = source.read_text(encoding="utf-8")
+    with source.open(encoding="utf-8") as file:
+        text, ends = file.read(), file.newlines or ""
     scales = [scale for scale, runs in known.scale_settings.items() if like in runs and scale != AUTHORS]
     if (selected := next((scale for scale in known.trainings if scale in scales), None)) is None:
         needed = f"one of the scales that have settings for {like}: {', '.join(scales) or 'none'}"
@@ -68,7 +69,7 @@ def _add(path: Path, name: str, like: str, changed: Mapping[str, str]) -> list[s
         for item in items:
             text = _with_item(text, keys, item)
     with files.replacing(path.resolve()) as temporary:  # of a link, what it leads to
-        temporary.write_text(text, encoding="utf-8", newline="\r\n" if b"\r\n" in source.read_bytes() else "\n")
+        temporary.write_text(text, encoding="utf-8", newline="\r\n" if "\r\n" in ends else "\n")
         shutil.copymode(source, temporary)
         try:
             params.read(temporary)

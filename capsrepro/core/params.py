@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import typing
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -170,6 +171,11 @@ class Params:
         selected = self.trainings[scale].seeds if scale in self.trainings else ()
         return selected if self.together and set(seeds) <= set(selected) else ()
 
+    def of_scale(self, scale: str) -> Mapping[str, Mapping[str, Any]]:
+        """The settings of a scale by run; an Error names the known scales if it is none of them."""
+        found: Mapping[str, Mapping[str, Any]] = _known(self.scale_settings, scale, "scale", "scale_settings")
+        return found
+
     def settings(self, run: str, scale: str) -> RunConfig:
         """The settings of a run at a scale.
 
@@ -177,8 +183,7 @@ class Params:
             Error: the run or the scale is unknown, or the scale has no settings for the run.
         """
         config: RunConfig = _known(self.runs, run, "run", "runs").settings
-        overrides = _known(self.scale_settings, scale, "scale", "scale_settings")
-        return dataclasses.replace(config, **_known(overrides, run, "run", f"scale_settings.{scale}"))
+        return dataclasses.replace(config, **_known(self.of_scale(scale), run, "run", f"scale_settings.{scale}"))
 
 
 def same_settings(trained: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -246,7 +251,7 @@ def _check(name: str, run: RunConfig, entry: Mapping[str, Any]) -> None:
 
 def _check_once(items: Collection[object], where: str) -> None:
     """Checks that nothing stands twice in a list, as DVC would have two stages of one name."""
-    if twice := [item for number, item in enumerate(items) if item in list(items)[:number]]:
+    if twice := [item for item, count in Counter(items).items() if count > 1]:
         raise Error(f"{where}: {twice[0]} stands twice; name it once")
 
 

@@ -121,8 +121,7 @@ def trainings(plans: Sequence[Plan], scale: str, known: Params, runs: Collection
     Raises:
         Error: the scale is unknown, no line is about one of the runs at it, or a planned run has no settings at it.
     """
-    if scale not in known.scale_settings:
-        raise Error(f"unknown scale {scale!r}; known to the parameter file: {', '.join(known.scale_settings)}")
+    known.of_scale(scale)
     lines = [line for line in plans if line.scale == scale and (not runs or line.run in runs)]
     if unknown := sorted(set(runs) - {line.run for line in lines}):
         raise Error(f"plan.csv: no line about {unknown[0]} at the scale {scale}; add one, or name another run")

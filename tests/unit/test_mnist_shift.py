@@ -10,7 +10,8 @@ import pytest
 
 from capsrepro.data import mnist
 from capsrepro.released import records, tfrecords
-from experiments import boolean_flag, mnist_shift, run_cli
+from experiments import mnist_shift, run_cli
+from experiments.mnist_shift import boolean_flag
 from tests.support.digits import Digits, idx, needs_tensorflow
 
 TRAIN, TEST, VALIDATION = 9, 5, 3

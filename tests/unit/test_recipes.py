@@ -44,6 +44,7 @@ def test_workflow_names_what_there_is(path: Path) -> None:
     assert all(job["runs-on"] and job["timeout-minutes"] for job in workflow["jobs"].values())
     for step in steps(path):
         assert len({"uses", "run"} & step.keys()) == 1
+        assert re.match(r"actions/[a-z-]+@", step.get("uses", "actions/checkout@"))  # pinned: test_workflows.py
         if step.get("shell") == "python":
             ast.parse(step["run"])
         for name in re.findall(r"\btests/\S+", step.get("run", "")):
