@@ -183,7 +183,8 @@ def test_transforms_slide_a_kernel_over_the_grid(grid, taps, products) -> None:
         ((28, 28), (9, 9, 1, 256), 1, "valid", "float32", False),  # MNIST's first convolution
         ((20, 20), (9, 9, 8, 8), 2, "valid", "float32", False),
         ((10, 10), (1, 1, 256, 256), 1, "valid", "float32", False),
-        ((24, 24), (9, 9, 256, 512), 2, "same", "float32", False),  # CIFAR-10's: 764 MiB for the kernel
+        ((24, 24), (9, 9, 256, 512), 2, "same", "float32", True),  # CIFAR-10's: 768 MiB for the kernel
+        ((24, 24), (9, 9, 512, 512), 2, "same", "float32", False),  # 1,536 MiB
         ((24, 24), (9, 9, 256, 512), 2, "same", "bfloat16", True),
     ],
 )
