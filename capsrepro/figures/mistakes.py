@@ -11,6 +11,7 @@ from capsrepro.figures.drawing import Row, sheet
 from capsrepro.network.evaluation import Answers
 
 COLUMNS = 12
+COLUMNS_WITH_NAMES = 8  # "→ automobile" is wider than a twelfth of the sheet
 MOST = 480  # digits drawn; a `quick` network misclassifies 200 to 400
 MOST_PHOTOGRAPHS = 96
 
@@ -27,11 +28,11 @@ def mistakes(dataset: Dataset, given: Answers, trained: str, names: Sequence[str
         names: of the classes, where they are no digits.
     """
     wrong = np.flatnonzero(~given.right)
-    most = MOST_PHOTOGRAPHS if names else MOST
+    most, columns = (MOST_PHOTOGRAPHS, COLUMNS_WITH_NAMES) if names else (MOST, COLUMNS)
     shown = wrong[:most]
     rows = []
-    for start in range(0, len(shown), COLUMNS):
-        numbers = shown[start : start + COLUMNS]
+    for start in range(0, len(shown), columns):
+        numbers = shown[start : start + columns]
         images = dataset.batch(numbers).images
         drawn = visible(images) if images.shape[-1] == 3 else images[..., 0]
         rows.append(Row(drawn, [_text(given, number, names) for number in numbers]))
@@ -40,7 +41,7 @@ def mistakes(dataset: Dataset, given: Answers, trained: str, names: Sequence[str
         f"{f' The first {most} are drawn.' if len(wrong) > most else ''} Under each image: its number in the test set, "
         "counted from 0; label → prediction; the scores of both (of a CapsNet: the lengths of the two capsules)."
     )
-    return sheet(f"Misclassified test {'images' if names else 'digits'}: {trained}", note, rows, columns=COLUMNS)
+    return sheet(f"Misclassified test {'images' if names else 'digits'}: {trained}", note, rows, columns=columns)
 
 
 def _text(given: Answers, number: int, names: Sequence[str]) -> str:

@@ -338,6 +338,18 @@ def test_misclassified_photographs_are_drawn_in_colour_with_the_names_of_their_c
     assert [label.get_text() for label in axes.get_yticklabels()] == [*CIFAR10]
 
 
+def test_long_names_of_classes_do_not_run_into_each_other() -> None:
+    count = mistakes.COLUMNS
+    photographs = Cifar10(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count), name="cifar10-test", sha256="x")
+    automobile = np.ones((count, 1), dtype=np.int64)
+    given = Answers(np.zeros_like(automobile), automobile, np.eye(10, dtype=np.float32)[automobile[:, 0]])
+    figure = mistakes.mistakes(photographs, given, "seven networks", CIFAR10)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.findobj(Text) if text.get_text() == "→ automobile"]
+    assert len(boxes) == count
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
 # Histories
 
 
