@@ -34,7 +34,7 @@ from keras import ops
 
 DIRECTIONS = np.pi / 3 * np.arange(3)
 BATCH = 128  # images that share the transform of a kernel, for `is_faster`
-LARGEST = 1024 * 2**20  # bytes of a transformed kernel at most; training holds its gradient, too. CIFAR-10 at full width: 5.0 GB
+LARGEST = 1024 * 2**20  # bytes of a transformed kernel at most; training holds its gradient, too
 
 
 def convolve(inputs: Any, kernel: Any, strides: int = 1, padding: str = "valid") -> Any:
