@@ -71,10 +71,10 @@ class RunConfig:
     base_shift: Literal["per_pair", "per_image"] = "per_pair"  # MultiMNIST; per_image: as the released code does
     validate: Flag = False  # train on the last 50,000 images and test on the first 10,000 training images
     members: Members = 1  # ensemble: this many networks are trained in turn, and their class scores are added
-    batch_size: Width = 128
     learning_rate: Rate = 0.001
     decay_rate: Factor = 0.96
 
+    batch_size: Width = 128
     conv_channels: Widths = (256,)
     primary_types: Width = 32
     dense_units: Widths = (512, 1024)  # hidden dense layers: of a CapsNet's decoder, or of a baseline
@@ -117,6 +117,7 @@ class RunEntry(RunConfig):
 
 
 SCALE_MAY_SET = (
+    "batch_size",
     "conv_channels",
     "primary_types",
     "dense_units",

@@ -62,6 +62,14 @@ def test_the_projects_own_file_has_every_selected_row_at_every_scale() -> None:
     assert known.settings("mnist-capsnet-r3-recon", "paper").primary_types == 32
 
 
+def test_the_mnist_rows_of_medium_must_be_trained_on_equally_many_images() -> None:
+    """Else a claim between two of them would compare lengths of training."""
+    known = params.read()
+    rows = [known.settings(row, "medium") for row in known.trainings["quick"].rows if row.startswith("mnist-")]
+    assert len(rows) == 5
+    assert len({(row.steps * row.batch_size, row.decay_steps, row.average) for row in rows}) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
