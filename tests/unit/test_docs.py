@@ -62,13 +62,15 @@ def method(line: dict[str, str]) -> str:
     return words
 
 
-def numbers(scale: str) -> str:
-    """The table of a scale in five columns; what its runs changed is left to `deviations`."""
+def numbers(scale: str, *, run: bool = False) -> str:
+    """The table of a scale in five columns: all rows, or those that were run; `deviations` has what they changed."""
     path = RESULTS / scale / "table.csv"
     shown = tables.display(pd.read_csv(path).convert_dtypes()).to_dict("records")
     lines = []
     for line, cells in zip(csv(f"{scale}/table.csv"), shown, strict=True):
         verdict = cells["verdict"] if line["verdict"] == "not run" else line["verdict"]
+        if run and line["verdict"] == "not run":
+            continue
         lines.append([method(line), *(cells[name] for name in ("paper", "measured", "95 % interval")), verdict])
     return pipe(lines, ["method", "paper", "measured", "95 % interval", "verdict"])
 
@@ -120,6 +122,8 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results.md", "deviations"): lambda: deviations("full"),
     ("docs/results.md", "claims"): lambda: claims("full"),
     ("docs/results.md", "quick"): lambda: numbers("quick"),
+    ("docs/results.md", "medium"): lambda: numbers("medium", run=True),
+    ("docs/results.md", "medium claims"): lambda: claims("medium", judged=True),
     ("docs/ablations.md", "ablations"): lambda: ablations(SIDES),
     ("docs/ablations.md", "errors"): lambda: ablations(ERRORS),
     ("docs/performance.md", "benchmark"): lambda: rows.table(rows.read(RESULTS / "benchmark.json")),
