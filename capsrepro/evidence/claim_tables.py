@@ -14,8 +14,8 @@ from capsrepro.evidence.verdicts import Verdict
 
 SHOWN = ("claim", "statement", "where", "the paper", "ours", "95 % interval", "verdict")
 ALIGNMENT = ("left", "left", "left", "right", "right", "right", "left")
-MEASURED = ("claim", "compared", "seeds", "images", "test", "p", "p (Holm)")
-MEASURED_ALIGNMENT = ("left", "left", "right", "right", "left", "right", "right")
+MEASURED = ("claim", "compared", "seeds", "images", "test", "p", "p (Holm)", "detectable")
+MEASURED_ALIGNMENT = ("left", "left", "right", "right", "left", "right", "right", "right")
 UNITS = (
     "The effect is the value of the first run minus that of the second, in percentage points of test error (affNIST: "
     "of accuracy); for losses and logits it is the log10 of a ratio. Rules and margins: `results/claims.csv`."
@@ -27,7 +27,10 @@ WORDS = (
     "In brackets: what else differs from the paper. *one seed*: the interval covers other test images, but not other "
     "trainings."
 )
-HOW = "How each claim was measured. p: of the test for no effect; p (Holm): corrected for all claims in this table."
+HOW = (
+    "How each claim was measured. p: of the test for no effect; p (Holm): corrected for all claims in this table; "
+    "detectable: a true effect of this size is found with a probability of 0.90, given the spread over these seeds."
+)
 
 
 def build(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -59,7 +62,9 @@ def measured(judged: Sequence[Judged]) -> list[list[str]]:
         if one.effect is not None:
             images = "" if one.images is None else str(one.images)
             ps = [_p(one.effect.p), _p(one.p_holm)]
-            lines.append([one.claim.id, " minus ".join(one.claim.runs), str(one.seeds), images, one.effect.test, *ps])
+            found = "" if one.effect.detectable is None else f"{one.effect.detectable:.2f}"
+            compared = " minus ".join(one.claim.runs)
+            lines.append([one.claim.id, compared, str(one.seeds), images, one.effect.test, *ps, found])
     return lines
 
 
@@ -106,6 +111,7 @@ def _line(one: Judged) -> dict[str, Any]:
         "test": effect.test if effect else None,
         "p": float(f"{effect.p:.4g}") if effect and effect.p is not None else None,
         "p_holm": float(f"{one.p_holm:.4g}") if one.p_holm is not None else None,
+        "detectable": _rounded(effect.detectable) if effect and effect.detectable is not None else None,
         "verdict": one.verdict,
         "remarks": ", ".join(one.remarks),
     }

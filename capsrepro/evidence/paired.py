@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 
-from capsrepro.evidence import clusters
+from capsrepro.evidence import clusters, power
 from capsrepro.evidence.intervals import CONFIDENCE, clopper_pearson
 
 _Z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
@@ -24,6 +24,7 @@ class Effect(NamedTuple):
     high: float
     p: float | None  # two-sided, for the null hypothesis of no effect; None: no test
     test: str
+    detectable: float | None = None  # a true effect of this size is found with a probability of 0.90; None: unknown
 
 
 class Count(NamedTuple):
@@ -78,7 +79,8 @@ def over_seeds(first: Sequence[float], second: Sequence[float]) -> Effect:
 
     found = scipy.stats.ttest_rel(first, second)
     low, high = found.confidence_interval(CONFIDENCE)
-    return Effect(effect, float(low), float(high), float(found.pvalue), name)
+    detectable = power.detectable(float(differences.std(ddof=1)), len(differences))
+    return Effect(effect, float(low), float(high), float(found.pvalue), name, detectable)
 
 
 def unpaired(first: Count, second: Count) -> Effect:

@@ -1,6 +1,7 @@
 """Computes the power of a verdict: the probability of `reproduced` if the paper is right, and the seeds it needs.
 
-If no possible result would have been `reproduced`, the verdict is `underpowered` instead of `inconclusive`.
+If no possible result would have been `reproduced`, the verdict is `underpowered` instead of `inconclusive`. For a claim
+it is the other way round: the difference that its test would find.
 """
 
 import bisect
@@ -99,6 +100,19 @@ def seeds_needed(spread: float, margin: float) -> int | None:
     numbers = range(2, MOST_SEEDS + 1)
     place = bisect.bisect_left(numbers, WANTED, key=lambda seeds: round(of_seeds(seeds, spread, margin), 2))
     return numbers[place] if place < len(numbers) else None
+
+
+def detectable(spread: float, seeds: int) -> float:
+    """The difference between two runs that Student's test over their seeds finds with a probability of `WANTED`.
+
+    Args:
+        spread: standard deviation of the differences, seed by seed; the result has its unit.
+        seeds: at least two.
+    """
+    degrees = seeds - 1
+    t = float(scipy.special.stdtrit(degrees, (1 + CONFIDENCE) / 2))
+    shift = float(scipy.special.nctdtrinc(degrees, 1 - WANTED, t))  # of the noncentral t distribution
+    return shift * spread / math.sqrt(seeds)
 
 
 def _error_pct(row: Row) -> float:

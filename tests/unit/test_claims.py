@@ -136,6 +136,16 @@ def test_seeds_must_be_students_paired_interval() -> None:
     assert found.p == pytest.approx(0.0742, abs=5e-5)
 
 
+def test_a_detectable_effect_must_be_found_nine_times_out_of_ten() -> None:
+    """Drawn: 20,000 times five differences with a mean of that size."""
+    detectable = paired.over_seeds([0.1, 0.2, 0.3, 0.4, 0.5], [0.0] * 5).detectable  # s 0.158
+    assert detectable is not None
+    drawn = np.random.default_rng(0).normal(detectable, np.std([0.1, 0.2, 0.3, 0.4, 0.5], ddof=1), (20_000, 5))
+    t = drawn.mean(1) / drawn.std(1, ddof=1) * np.sqrt(5)
+    assert np.mean(np.abs(t) > 2.7764) == pytest.approx(0.9, abs=0.01)
+    assert paired.over_seeds([0.4], [0.3]).detectable is None
+
+
 @pytest.mark.parametrize(("first", "second"), [([0.4], [0.3]), ([0.4, 0.5], [0.3, 0.4]), ([0.3, 0.3], [0.3, 0.3])])
 def test_no_spread_must_give_no_interval(first: list[float], second: list[float]) -> None:
     found = paired.over_seeds(first, second)
