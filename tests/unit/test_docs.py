@@ -68,9 +68,10 @@ def numbers(scale: str, *, run: bool = False) -> str:
     shown = tables.display(pd.read_csv(path).convert_dtypes()).to_dict("records")
     lines = []
     for line, cells in zip(csv(f"{scale}/table.csv"), shown, strict=True):
-        verdict = cells["verdict"] if line["verdict"] == "not run" else line["verdict"]
-        if run and line["verdict"] == "not run":
+        absent = line["verdict"] == "not run"
+        if run and absent:
             continue
+        verdict = cells["verdict"] if absent else line["verdict"]
         lines.append([method(line), *(cells[name] for name in ("paper", "measured", "95 % interval")), verdict])
     return pipe(lines, ["method", "paper", "measured", "95 % interval", "verdict"])
 
