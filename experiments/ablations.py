@@ -46,8 +46,7 @@ def measure(training: Training, seed: int, arguments: argparse.Namespace) -> dic
     from capsrepro.training import loop, provenance
 
     devices.forget_networks()
-    devices.share_gpus()
-    devices.use_threads(training.settings.threads)
+    devices.prepare(training.settings.threads)
     path = training.path(RESULTS / arguments.scale, seed)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state")) / arguments.scale / "ablations" / path.stem
     trained = loop.train(training.settings, dataset, seed, state=state, verbose=int(sys.stdout.isatty()))

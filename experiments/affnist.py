@@ -48,8 +48,7 @@ def train(name: str, settings: params.RunConfig, seed: int, arguments: argparse.
     from capsrepro.training import loop
 
     devices.forget_networks()
-    devices.share_gpus()
-    devices.use_threads(settings.threads)
+    devices.prepare(settings.threads)
     load = [loading.load(settings, split, arguments.data, arguments.scale) for split in ("train", "stop", "test")]
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"), arguments.scale, "affnist", paths.stem(name, seed))
     watch = {affnist.STOP: load[1], affnist.TEST: load[2]}

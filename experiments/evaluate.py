@@ -30,8 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.network import devices, environment, evaluation, ties  # takes seconds, errors come before
     from capsrepro.network.weights import weights_sha256
 
-    devices.share_gpus()
-    devices.use_threads(settings.threads)
+    devices.prepare(settings.threads)
     model, members, trained = ties.restored(where, origin, dataset)
     sha256 = weights_sha256(model)
     names: dict[str, Any] = {"run": arguments.run, "seed": arguments.seed, "scale": arguments.scale}

@@ -34,8 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     from capsrepro.training.callback import VALIDATION
     from capsrepro.training.seeds import train_and_save
 
-    devices.share_gpus()
-    devices.use_threads(settings.threads)
+    devices.prepare(settings.threads)
     train_and_save(
         settings,
         loaded["train"],

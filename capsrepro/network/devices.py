@@ -1,5 +1,6 @@
 """Finds the devices of the backend and their fastest precision."""
 
+import ctypes
 import dataclasses
 import importlib
 import re
@@ -14,12 +15,20 @@ from capsrepro.core.params import RunConfig
 CPUINFO = Path("/proc/cpuinfo")
 CPU_FLAGS = {"avx512_bf16", "amx_bf16"}  # of CPUs with bfloat16 multiplication
 AMPERE = 8  # compute capability of NVIDIA's first GPUs with bfloat16 multiplication
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def gpus() -> list[str]:
     """The GPUs of the backend, such as `gpu:0`."""
     # Filtered from all devices, since JAX raises when asked for GPUs and there are none.
     return [name for name in keras.distribution.list_devices() if name.startswith("gpu")]
+
+
+def prepare(threads: int | None) -> None:
+    """Sets up the process for a training or its evaluation; call it first. What it raises, `use_threads` says."""
+    share_gpus()
+    keep_freed_memory()
+    use_threads(threads)
 
 
 def share_gpus() -> None:
@@ -32,6 +41,17 @@ def share_gpus() -> None:
 
         for gpu in tensorflow.config.list_physical_devices("GPU"):
             tensorflow.config.experimental.set_memory_growth(gpu, True)
+
+
+def keep_freed_memory() -> None:
+    """Makes the C library keep the memory of a training step for the next; call it first.
+
+    By default glibc gives large blocks back to the system, which then clears the same pages at each step. Other C
+    libraries are left as they are.
+    """
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
+        set_option(M_MMAP_MAX, 0)
+        set_option(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes
 
 
 def use_threads(threads: int | None) -> None:

@@ -1,6 +1,7 @@
 """Which precision `auto` is, on CPUs and GPUs that are made up."""
 
 import dataclasses
+import platform
 import types
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,23 @@ def test_the_number_of_threads_must_be_set_before_tensorflow_runs() -> None:
     done = run_code(code, KERAS_BACKEND="tensorflow")
     assert done.stdout.split() == ["1"]
     assert "Error: threads: 2 cannot be set once TensorFlow runs" in done.stderr
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep what is freed")
+def test_a_step_gets_the_memory_of_the_last_one() -> None:
+    """Counted in page faults: 64 MiB of new memory are 16,384 small pages or 32 large ones."""
+    code = """
+import resource
+import numpy as np
+from capsrepro.network import devices
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2**24, np.float32)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+given_back = [faults() for step in range(3)]
+devices.keep_freed_memory()
+kept = [faults() for step in range(3)]
+print(given_back[-1], kept[-1])
+"""
+    given_back, kept = map(int, run_code(code).stdout.split())
+    assert kept < 20 < given_back
