@@ -104,6 +104,18 @@ def test_again_runs_nothing(one: Clone, first: list[str]) -> None:
     assert one.repro() == []
 
 
+def test_what_a_campaign_trained_is_found_done_once_it_is_committed(committed: Clone, tmp_path: Path) -> None:
+    """As docs/commands.md says. A campaign leaves the same files, of which dvc.lock and the run-cache know nothing."""
+    clone = committed.copied(tmp_path / "clone")
+    (clone.folder / "dvc.lock").unlink()
+    shutil.rmtree(clone.folder / ".dvc" / "cache" / "runs")
+    clone.repro("build")
+    trained = {f"{stage}@quick-{row}-0" for stage in ("train", "evaluate") for row in ROWS}
+    assert trained <= set(clone.repro("--dry"))
+    clone.python("dvc", "commit", "-f", "train", "evaluate")
+    assert not trained & set(clone.repro("--dry"))
+
+
 def test_a_change_of_the_readme_runs_nothing_and_one_of_the_losses_trains_and_evaluates(
     one: Clone, first: list[str]
 ) -> None:
