@@ -17,7 +17,7 @@ from capsrepro.evidence.scale import Scale
 GAP = "affnist-gap"
 ALPHA = 0.05
 _LOGITS = ("logit_change_5", "logit_change_2")  # columns of a history: the mean change at these passes
-_NO_HOLM = "not after Holm's correction"
+ONE_SEED, NO_HOLM = "one seed", "not after Holm's correction"
 _OTHER_IMAGES = "lacks both runs on the same test images"
 Sides = tuple[list[Result], ...]  # the results of a claim's runs with the seeds that all of them have
 
@@ -34,6 +34,11 @@ class Judged:
     images: int | None = None  # of one seed
     p_holm: float | None = None
 
+    @property
+    def is_tentative(self) -> bool:
+        """Whether other trainings, or the other claims, may well change the verdict."""
+        return any(word in (ONE_SEED, NO_HOLM) or word.endswith(plan.UNFINISHED) for word in self.remarks)
+
 
 def judge_all(scale: Scale, known: Mapping[str, Claim]) -> list[Judged]:
     """Judges all claims and corrects their p values together (Holm).
@@ -46,6 +51,12 @@ def judge_all(scale: Scale, known: Mapping[str, Claim]) -> list[Judged]:
     judged = [judge(scale, claim) for claim in known.values()]
     corrected = paired.holm([one.effect.p if one.effect else None for one in judged])
     return [_corrected(one, p) for one, p in zip(judged, corrected, strict=True)]
+
+
+def shared(judged: Sequence[Judged]) -> tuple[str, ...]:
+    """The remarks that all measured claims have; none if fewer than two are measured."""
+    each = [one.remarks for one in judged if one.effect is not None]
+    return tuple(word for word in each[0] if all(word in other for other in each)) if len(each) > 1 else ()
 
 
 def gap(scale: Scale) -> str:
@@ -90,7 +101,7 @@ def judge(scale: Scale, claim: Claim) -> Judged:
     if math.isinf(effect.low):
         remarks = ("no spread over seeds to judge by", *remarks)
     elif len(found[0]) == 1:
-        remarks = (*remarks, "one seed")
+        remarks = (*remarks, ONE_SEED)
     if word := _smaller(scale, claim, everything):
         remarks = (word, *remarks)
     images = None if claim.images == "training" else found[0][0].examples
@@ -230,4 +241,4 @@ def _corrected(one: Judged, p: float | None) -> Judged:
         equal = -margin <= low and high <= margin  # in practice; that verdict does not depend on a test of no effect
         of_no_effect = one.claim.least is None and one.claim.direction != "not lower"  # as the test of p
         weak = p >= ALPHA and not equal and of_no_effect and (low > 0 or high < 0)
-    return dataclasses.replace(one, p_holm=p, remarks=(*one.remarks, *([_NO_HOLM] if weak else [])))
+    return dataclasses.replace(one, p_holm=p, remarks=(*one.remarks, *([NO_HOLM] if weak else [])))

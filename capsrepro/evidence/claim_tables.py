@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from capsrepro.core import files
-from capsrepro.evidence import latex, lined
+from capsrepro.evidence import claim_results, latex, lined
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.verdicts import Verdict
 
@@ -25,7 +25,8 @@ WORDS = (
     "not hold*: none of it is, or all of it lies within the margin of no effect; *cannot tell*: neither, or the "
     "networks were not trained equally; *stale*, *not reached*, *changed*: as for the numbers; *pictures*: not judged. "
     "In brackets: what else differs from the paper. *one seed*: the interval covers other test images, but not other "
-    "trainings."
+    "trainings. *not after Holm's correction*: corrected for all claims in this table, the p of this verdict is 0.05 "
+    "or more."
 )
 HOW = (
     "How each claim was measured. p: of the test for no effect; p (Holm): corrected for all claims in this table; "
@@ -39,8 +40,15 @@ def build(judged: Sequence[Judged]) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(dict.fromkeys(("seeds", "images"), "Int64"))
 
 
+def shared(judged: Sequence[Judged]) -> str:
+    """A sentence on what all measured claims differ in from the paper; empty: fewer than two, or nothing."""
+    words = ", ".join(claim_results.shared(judged))
+    return words and f"All measured claims: {words}."
+
+
 def display(judged: Sequence[Judged]) -> list[list[str]]:
-    """Formats claims and verdicts for reading: text in the columns `SHOWN`."""
+    """Formats claims and verdicts for reading: text in the columns `SHOWN`; what `shared` says is left out."""
+    common = claim_results.shared(judged)
     return [
         [
             one.claim.id,
@@ -49,7 +57,7 @@ def display(judged: Sequence[Judged]) -> list[list[str]]:
             lined.signed(one.claim.paper_effect),
             lined.signed(one.effect.effect) if one.effect else "",
             _span(one),
-            str(Verdict(one.verdict, one.remarks)),
+            str(Verdict(one.verdict, tuple(word for word in one.remarks if word not in common))),
         ]
         for one in judged
     ]
@@ -70,7 +78,8 @@ def measured(judged: Sequence[Judged]) -> list[list[str]]:
 
 def markdown(judged: Sequence[Judged], scale: str) -> str:
     """Both tables in Markdown, with a heading, the units and the meaning of the verdicts."""
-    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, lined.table(display(judged), SHOWN, ALIGNMENT)]
+    blocks = [f"# Claims at scale `{scale}`", UNITS, WORDS, *filter(None, [shared(judged)])]
+    blocks.append(lined.table(display(judged), SHOWN, ALIGNMENT))
     if lines := measured(judged):
         blocks += [HOW, lined.table(lines, MEASURED, MEASURED_ALIGNMENT)]
     return "\n\n".join(blocks) + "\n"

@@ -6,15 +6,16 @@ column of a two-column article (81 mm), the long ones a page with 140 mm of text
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from capsrepro.core.text import whole_line
-from capsrepro.evidence import claims, comparison
+from capsrepro.evidence import claim_results, claims, comparison
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.lined import signed
+from capsrepro.evidence.verdicts import Verdict
 
 _MARKS = {
     "reproduced": "$=$",
@@ -33,7 +34,8 @@ _NUMBERS_KEY = (
 )
 _NUMBERS_KEY += "deviation, where there are several seeds."
 _CLAIMS_KEY = (
-    r"$+$: holds; $-$: does not hold; ?: undecided; --: no verdict. Effects in percentage points or log10 ratios."
+    r"$+$: holds; $-$: does not hold; ?: undecided; --: no verdict; in brackets: of one seed, before all planned seeds "
+    r"are there, or not after Holm's correction. Effects in percentage points or log10 ratios."
 )
 _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -89,26 +91,33 @@ def effects(judged: Sequence[Judged], scale: str) -> str:
         if one.verdict != claims.PICTURES:
             statement = _escaped(re.sub(r" \(.*\)$", "", one.claim.statement))
             mark = _MARKS.get(one.verdict, _NONE)
+            mark = f"({mark})" if one.is_tentative and mark != _NONE else mark
             shown.append(_row(statement, signed(one.claim.paper_effect), signed(_effect(one)), mark))
     columns = _raggedright("4.6cm") + "S[table-format=+2.2]S[table-format=+2.2]c"
     return _tabular(scale, columns, ("Claim", "{Paper}", "{Ours}", ""), shown, _key(_CLAIMS_KEY))
 
 
 def all_effects(judged: Sequence[Judged], scale: str) -> str:
-    """The claims for an appendix: with place, interval, seeds, p after Holm's correction, verdict and deviations."""
-    shown = []
+    """The claims for an appendix: with place, interval, seeds, p after Holm's correction, verdict and deviations.
+
+    What all measured claims share stands below.
+    """
+    shown, common = [], claim_results.shared(judged)
     for one in [one for one in judged if one.verdict != claims.PICTURES]:
         known = one.effect is not None and math.isfinite(one.effect.low)
-        span = _span(one.effect.low, one.effect.high, "+") if one.effect is not None and known else ""
+        span = _span(one.effect.low, one.effect.high, signed) if one.effect is not None and known else ""
         p = "" if one.p_holm is None else "$<$0.0001" if one.p_holm < 1e-4 else rf"\num{{{one.p_holm:.2g}}}"
-        words = _escaped(one.verdict + (f" ({', '.join(one.remarks)})" if one.remarks else ""))
+        words = _escaped(str(Verdict(one.verdict, tuple(word for word in one.remarks if word not in common))))
         statement = _escaped(f"{one.claim.statement}; {one.claim.where}")
         effect = signed(_effect(one))
         shown.append(_row(statement, signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
         shown.append(_SPACE)
-    columns = _raggedright("3.5cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.5cm")
+    columns = _raggedright("3.5cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.4cm")
     head = ("Claim, and where it is made", "{Paper}", "{Ours}", r"95\,\% interval", "$n$", "$p$ (Holm)", "Verdict")
-    return _tabular(scale, columns, head, shown)
+    key = f"All: {_escaped(', '.join(common))}."
+    return _tabular(
+        scale, columns, head, shown, rf"\multicolumn{{7}}{{@{{}}p{{13.8cm}}@{{}}}}{{{key}}} \\" if common else ""
+    )
 
 
 def _set(line: Mapping[str, Any]) -> tuple[str, str]:
@@ -140,9 +149,9 @@ def _effect(one: Judged) -> float | None:
     return None if one.effect is None else one.effect.effect
 
 
-def _span(low: float | None, high: float | None, sign: str = "") -> str:
-    """Both ends in brackets; `sign` is `+` where positive ones have theirs."""
-    return "" if low is None or high is None else rf"[\num{{{low:{sign}.2f}}}, \num{{{high:{sign}.2f}}}]"
+def _span(low: float | None, high: float | None, text: Callable[[float], str] = "{:.2f}".format) -> str:
+    """Both ends in brackets."""
+    return "" if low is None or high is None else rf"[\num{{{text(low)}}}, \num{{{text(high)}}}]"
 
 
 def _escaped(text: str) -> str:

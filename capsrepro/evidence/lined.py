@@ -22,5 +22,8 @@ def table(lines: Sequence[Sequence[str]], columns: Sequence[str], alignment: Seq
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign and two decimals, and never -0.00; empty if there is none."""
-    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"
+    """A difference with its sign and two decimals, more if else it would seem to be 0; empty if there is none."""
+    if value is None:
+        return ""
+    value = round(value, 4) + 0.0  # never -0.00
+    return f"{value:+.2f}" if abs(value) >= 0.005 or value == 0 else f"{value:+.1g}"

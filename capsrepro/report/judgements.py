@@ -36,7 +36,8 @@ def claim_sections(judged: Sequence[Judged]) -> list[Section]:
     if not judged:
         return []
     shown = _table(claim_tables.SHOWN, claim_tables.display(judged), claim_tables.ALIGNMENT, badges="verdict")
-    sections = [Section("claims", "Claims", table=shown, notes=(claim_tables.UNITS, claim_tables.WORDS))]
+    notes = (*filter(None, [claim_tables.shared(judged)]), claim_tables.UNITS, claim_tables.WORDS)
+    sections = [Section("claims", "Claims", table=shown, notes=notes)]
     if lines := claim_tables.measured(judged):
         how = _table(claim_tables.MEASURED, lines, claim_tables.MEASURED_ALIGNMENT)
         sections.append(Section("measured", "How the claims were measured", (claim_tables.HOW,), how))
