@@ -5,7 +5,7 @@ can go on adding seeds until the result pleases.
 """
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -13,19 +13,19 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from capsrepro.core.errors import Error
-from capsrepro.core.params import Params
+from capsrepro.core.params import MOST_SEED, Params
 from capsrepro.core.paths import RunPaths
 from capsrepro.core.validation import CONFIG
 from capsrepro.evidence import csv_rows
 from capsrepro.evidence.paper import Count
 from capsrepro.evidence.results import Result
 
-UNPLANNED = "unplanned"
+UNPLANNED, UNFINISHED = "unplanned", "planned seeds"
 
 
 def _seeds(cell: Any) -> tuple[int, ...]:
     seeds = tuple(int(word) for word in str(cell).split())
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    if not seeds or min(seeds) < 0 or max(seeds) > MOST_SEED or len(set(seeds)) < len(seeds):
         raise ValueError(cell)
     return seeds
 
@@ -56,20 +56,28 @@ class Plan:
 
     def names(self, result: Result) -> bool:
         """Whether the plan has this result: its scale, run, seed, length of training and stopping rule."""
-        settings = result.settings
-        planned = (self.steps, self.decay_steps, self.stop_pct)
         same = (self.scale, self.run) == (result.scale, result.run) and result.seed in self.seeds
-        return same and planned == tuple(settings.get(key) for key in ("steps", "decay_steps", "stop_pct"))
+        return same and not self.differing(result.settings)
+
+    def differing(self, settings: Mapping[str, Any]) -> list[str]:
+        """The settings of length and end that are not the planned ones, as `steps 4000, planned 5000`."""
+        planned = {"steps": self.steps, "decay_steps": self.decay_steps, "stop_pct": self.stop_pct}
+        return [
+            f"{name} {settings.get(name)}, planned {value}"
+            for name, value in planned.items()
+            if settings.get(name) != value
+        ]
 
 
-def read(path: Path) -> list[Plan]:
-    """Reads and checks the plans; empty if there is no such file.
+def read(path: Path, *, needed: bool = False) -> list[Plan]:
+    """Reads and checks the plans; empty if there is no such file and it is not needed.
 
     Raises:
-        Error: the file is malformed, or a seed of a run is planned twice; the message names the line and the column.
+        Error: the file is needed and missing, or malformed, or a seed of a run is planned twice; the message names the
+            line and the column.
     """
     plans: list[Plan] = []
-    for where, plan in csv_rows.read(path, Plan, _EXPECTED) if path.exists() else []:
+    for where, plan in csv_rows.read(path, Plan, _EXPECTED) if needed or path.exists() else []:
         for other in plans:
             if (plan.scale, plan.run) == (other.scale, other.run) and set(plan.seeds) & set(other.seeds):
                 raise Error(f"{where}, seeds: one of {plan.run} is planned in an earlier line too; plan each once")
@@ -91,7 +99,7 @@ def remarks(plans: Sequence[Plan], results: Sequence[Result]) -> tuple[str, ...]
         own = [one for one in results if one.run == run]
         planned = {seed for line in plans if any(line.names(one) for one in own) for seed in line.seeds}
         if len(done := {one.seed for one in own}) < len(planned):
-            words.append(f"{len(done)} of {len(planned)} planned seeds")
+            words.append(f"{len(done)} of {len(planned)} {UNFINISHED}")
     return tuple(dict.fromkeys(words))
 
 
@@ -119,18 +127,23 @@ def trainings(plans: Sequence[Plan], scale: str, known: Params, runs: Collection
         runs: only these; empty: all.
 
     Raises:
-        Error: the scale is unknown, no line is about one of the runs at it, or a planned run has no settings at it.
+        Error: a scale is unknown, no line is about one of the runs at this one, or a planned run has no settings at it,
+            or others than planned: its results would be `unplanned`.
     """
-    known.of_scale(scale)
+    for name in [scale, *(line.scale for line in plans)]:
+        known.of_scale(name)
     lines = [line for line in plans if line.scale == scale and (not runs or line.run in runs)]
     if unknown := sorted(set(runs) - {line.run for line in lines}):
         raise Error(f"plan.csv: no line about {unknown[0]} at the scale {scale}; add one, or name another run")
     data = {}
     for line in lines:
         try:
-            data[line.run] = known.settings(line.run, scale).data
+            settings = known.settings(line.run, scale)
         except Error as fault:
             raise Error(f"plan.csv, {line.run}: {fault}; correct the plan, or add what is unknown") from fault
+        if differing := line.differing(settings.as_json()):
+            raise Error(f"{line.run} at the scale {scale}: {differing[0]}; make params.yaml and plan.csv say the same")
+        data[line.run] = settings.data
     order: list[RunPaths] = []
     for _, group in itertools.groupby(lines, lambda line: data[line.run]):
         each = [[RunPaths(line.scale, line.run, seed) for seed in line.seeds] for line in group]

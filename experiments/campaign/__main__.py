@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Runs what the plan lacks; a training that fails does not stop the others."""
     if arguments.together and os.environ.get("KERAS_BACKEND") != "jax":
         raise Error("--together: only JAX trains several seeds in one program; set KERAS_BACKEND=jax")
-    known, plans = params.read(arguments.params), plan.read(paths.found(arguments.plan))
+    known, plans = params.read(arguments.params), plan.read(paths.found(arguments.plan), needed=True)
     state = Path(os.environ.get("CAPSREPRO_STATE", "state"))
     planned = plan.trainings(plans, arguments.scale, known, arguments.runs)
     if arguments.home:
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         groups.setdefault(where.run if arguments.together else where.name, []).append(where)
     print(f"{arguments.scale}: {len(planned)} planned, {len(waiting)} without a result", flush=True)
     if arguments.dry_run:
-        print("\n".join(" ".join(where.name for where in group) for group in groups.values()))
+        print("".join(" ".join(where.name for where in group) + "\n" for group in groups.values()), end="")
         return
     for source in sorted({known.runs[where.run].data for where in waiting} & set(FETCHED)):
         processes.fetch(source, arguments.data)

@@ -18,10 +18,10 @@ from tests.support import ROOT
 from tests.support.commands import run_module
 
 HEADER = "scale,run,seeds,steps,decay_steps,stop,stop_pct,why,commit"
-PLAN = """small,a,0 1 2,5,5,steps,,why,0123abc
-small,b,0 1,5,5,steps,,why,0123abc
-small,pairs,0,5,5,steps,,why,0123abc
-other,a,7,5,5,steps,,why,0123abc
+PLAN = """small,a,0 1 2,300000,2000,steps,,why,0123abc
+small,b,0 1,300000,2000,steps,,why,0123abc
+small,pairs,0,300000,2000,steps,,why,0123abc
+other,a,7,300000,2000,steps,,why,0123abc
 """
 RUN = "{data: %s, model: capsnet, routing: 3%s}"
 PARAMS = f"""
@@ -136,11 +136,39 @@ def test_a_plan_about_a_run_without_settings_is_refused_before_anything_runs(
 ) -> None:
     (project / "params.yaml").write_text(PARAMS.replace("runs:\n", f"runs:\n  d: {RUN % ('mnist', '')}\n"))
     with (project / "results" / "plan.csv").open("a") as plan:
-        plan.write(f"small,{name},0,5,5,steps,,why,0123abc\n")
+        plan.write(f"small,{name},0,300000,2000,steps,,why,0123abc\n")
     done = run(project, "--dry-run")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: plan.csv, {name}: {message}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("small,a,3,300001,2000,steps,,why,0123abc", "a at the scale small: steps 300000, planned 300001; make params"),
+        (
+            "small,a,3,300000,2000,accuracy,99,why,0123abc",
+            "a at the scale small: stop_pct None, planned 99.0; make para",
+        ),
+        ("smal,a,3,300000,2000,steps,,why,0123abc", "unknown scale 'smal' in scale_settings; known: small, other"),
+    ],
+)
+def test_a_plan_that_params_contradicts_is_refused_before_anything_runs(project: Path, line: str, message: str) -> None:
+    """Results that are trained for longer than planned are `unplanned`: after hours."""
+    path = project / "results" / "plan.csv"
+    path.write_text(f"{path.read_text()}{line}\n")
+    done = run(project)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (project / "calls").exists()
+
+
+def test_a_plan_that_is_named_and_missing_is_refused(project: Path) -> None:
+    done = run(project, "--plan", "none.csv")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: none.csv: not readable as CSV (No such file or directory)")
 
 
 def test_members_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_without_a_file_nothing_must_be_planned(tmp_path: Path) -> None:
     [
         (LINE.replace("0 1 2", "0 1 1"), "seeds: expected whole numbers between spaces, each once, received '0 1 1'"),
         (LINE.replace("0 1 2", "0 -1"), "seeds: expected whole numbers between spaces, each once, received '0 -1'"),
+        (LINE.replace("0 1 2", "0 100001"), "seeds: expected whole numbers between spaces, each once, received '0 10"),
         (LINE.replace("0 1 2", "0,1"), "expected 9 values, received 10"),
         (LINE.replace("300000", "many"), "steps: expected a whole number above 0, received 'many'"),
         (LINE.replace("2000", "0"), "decay_steps: expected a whole number above 0, received '0'"),
