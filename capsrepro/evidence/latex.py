@@ -112,7 +112,7 @@ def all_effects(judged: Sequence[Judged], scale: str) -> str:
         effect = signed(_effect(one))
         shown.append(_row(statement, signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
         shown.append(_SPACE)
-    columns = _raggedright("3.5cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.4cm")
+    columns = _raggedright("3.4cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.2cm")
     head = ("Claim, and where it is made", "{Paper}", "{Ours}", r"95\,\% interval", "$n$", "$p$ (Holm)", "Verdict")
     key = f"All: {_escaped(', '.join(common))}."
     return _tabular(

@@ -26,4 +26,4 @@ def signed(value: float | None) -> str:
     if value is None:
         return ""
     value = round(value, 4) + 0.0  # never -0.00
-    return f"{value:+.2f}" if abs(value) >= 0.005 or value == 0 else f"{value:+.1g}"
+    return f"{value:+.1g}" if 0 < abs(value) < 0.005 else f"{value:+.2f}"

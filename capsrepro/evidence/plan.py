@@ -103,6 +103,14 @@ def remarks(plans: Sequence[Plan], results: Sequence[Result]) -> tuple[str, ...]
     return tuple(dict.fromkeys(words))
 
 
+def unfinished(plans: Sequence[Plan], scale: str, results: Sequence[Result]) -> str:
+    """A sentence on how far the plan of a scale is; empty: nothing is left to do."""
+    lines = [line for line in plans if line.scale == scale]
+    planned = sum(len(line.seeds) for line in lines)
+    done = sum(any(line.names(one) for line in lines) for one in results)
+    return f"Preliminary: {done} of {planned} planned trainings are done." if done < planned else ""
+
+
 def is_unplanned(plans: Sequence[Plan], result: Result) -> bool:
     """Whether a result is in no plan.
 

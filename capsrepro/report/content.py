@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capsrepro.core.params import Params
 from capsrepro.core.text import code
-from capsrepro.evidence import comparison
+from capsrepro.evidence import comparison, plan
 from capsrepro.evidence import results as evidence
 from capsrepro.evidence import scale as scales
 from capsrepro.evidence.scale import Scale
@@ -54,7 +54,7 @@ def build(known: Params, folder: Path, scale: str, strict: bool = False, data: P
     )
     text = (PURPOSE, *filter(None, [SCALES.get(scale)]))
     counts = Counter(one.verdict for one in claims), Counter(paper["verdict"])
-    told = summary.sentences(*counts)
+    told = (*summary.sentences(*counts), *filter(None, [plan.unfinished(ours.plans, scale, results)]))
     return Report(f"{PAPER}, rerun at scale {scale}", told, text, _scales(known, folder, scale), *counts, sections)
 
 

@@ -42,7 +42,10 @@ def _listed(counts: Mapping[str, int], phrases: Mapping[str, str]) -> str:
     for word, count in counts.items():
         found[_SAME.get(word, word)] += count
     parts = [_phrase(phrases[word], count) for word, count in found.items() if count]
-    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+    if len(parts) < 2:
+        return parts[0]
+    comma = "," if any("," in part for part in parts) else ""
+    return f"{', '.join(parts[:-1])}{comma} and {parts[-1]}"
 
 
 def _phrase(phrase: str, count: int) -> str:

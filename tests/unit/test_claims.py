@@ -19,6 +19,7 @@ from capsrepro.evidence import (
     claims,
     clusters,
     intervals,
+    lined,
     paired,
     paper,
     predictions,
@@ -631,10 +632,11 @@ def test_a_verdict_that_holms_correction_would_not_let_stand_must_say_so(tmp_pat
 
 def test_the_tables_must_show_effect_interval_test_and_verdict(tmp_path: Path) -> None:
     found = three(tmp_path)
+    assert claim_tables.shared(found) == "All measured claims: one seed, unplanned."
     lines = {line[0]: dict(zip(claim_tables.SHOWN, line, strict=True)) for line in claim_tables.display(found)}
     assert list(lines) == list(CLAIMS)
     strong = lines["routing-mnist"]
-    assert (strong["the paper"], strong["ours"], strong["verdict"]) == ("-0.04", "-1.10", "holds (one seed, unplanned)")
+    assert (strong["the paper"], strong["ours"], strong["verdict"]) == ("-0.04", "-1.10", "holds")
     assert re.fullmatch(r"-1\.\d\d to -0\.\d\d", strong["95 % interval"])
     how = {line[0]: line[1:] for line in claim_tables.measured(found)}
     assert how["routing-mnist"][:4] == [
@@ -657,6 +659,28 @@ def test_the_tables_must_show_effect_interval_test_and_verdict(tmp_path: Path) -
     assert (tmp_path / "full" / "claims-appendix.tex").is_file()
     claim_tables.write(found, tmp_path, "full")
     assert {path.name: path.read_text() for path in (tmp_path / "full").glob("claims.*")} == texts
+
+
+def test_what_only_some_claims_differ_in_must_stand_beside_them(tmp_path: Path) -> None:
+    found = [
+        dataclasses.replace(one, remarks=(*one.remarks, "averaged weights")) if one.claim.id == "routing-mnist" else one
+        for one in three(tmp_path)
+    ]
+    assert claim_tables.shared(found) == "All measured claims: one seed, unplanned."
+    verdicts = {line[0]: line[-1] for line in claim_tables.display(found)}
+    assert (verdicts["routing-mnist"], verdicts["reconstruction-r3"]) == ("holds (averaged weights)", "cannot tell")
+    alone = [one for one in found if one.claim.id == "routing-mnist"]
+    assert claim_tables.shared(alone) == ""
+    assert claim_tables.display(alone)[0][-1] == "holds (one seed, unplanned, averaged weights)"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, ""), (0.0, "+0.00"), (-0.0, "+0.00"), (-0.00004, "+0.00"), (-0.0009, "-0.0009"), (0.0012, "+0.001"),
+     (0.005, "+0.01"), (-13.0, "-13.00")],
+)  # fmt: skip
+def test_an_effect_that_is_not_0_must_have_its_sign(value: float | None, shown: str) -> None:
+    assert lined.signed(value) == shown
 
 
 def test_no_spread_must_leave_its_cells_empty(tmp_path: Path) -> None:

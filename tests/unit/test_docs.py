@@ -18,7 +18,8 @@ import yaml
 from benchmarks import rows
 from capsrepro.ablations import comparison, trainings
 from capsrepro.core import params
-from capsrepro.evidence import tables
+from capsrepro.evidence import lined, tables
+from capsrepro.evidence.claim_results import NO_HOLM
 from capsrepro.evidence.claims import FAILS, HOLDS, OPEN
 from tests.support.digits import ROOT
 
@@ -88,7 +89,7 @@ def claims(scale: str, *, judged: bool = False) -> str:
     """The claims of the paper at a scale: all of them, or those that were judged."""
 
     def signed(number: str) -> str:
-        return f"{round(float(number), 2) + 0.0:+.2f}" if number else ""
+        return lined.signed(float(number)) if number else ""
 
     lines = []
     for line in csv(f"{scale}/claims.csv"):
@@ -97,8 +98,9 @@ def claims(scale: str, *, judged: bool = False) -> str:
         )
         if not judged or line["verdict"] in JUDGED:
             effects = signed(line["paper_effect"]), signed(line["effect"])
-            lines.append([line["statement"], *effects, span, line["verdict"]])
-    return pipe(lines, ["claim", "paper", "measured", "95 % interval", "verdict"])
+            verdict = line["verdict"] + (f", {NO_HOLM}" if NO_HOLM in line["remarks"] else "")
+            lines.append([line["statement"], *effects, span, line["seeds"], verdict])
+    return pipe(lines, ["claim", "paper", "measured", "95 % interval", "seeds", "verdict"])
 
 
 def ablations(columns: dict[str, str]) -> str:

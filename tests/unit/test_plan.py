@@ -56,6 +56,14 @@ def test_planned_seeds_that_are_not_there_must_be_told(tmp_path: Path) -> None:
     assert plan.remarks(plans, [result(), result(seed=9)]) == ("unplanned",)
 
 
+def test_how_far_a_plan_is_must_be_told_until_it_is_done(tmp_path: Path) -> None:
+    plans = plan.read(write(tmp_path, HEADER, LINE, LINE.replace("caps", "other").replace("0 1 2", "0")))
+    done = [result(seed=0), result(seed=2), result(seed=9)]
+    assert plan.unfinished(plans, "full", done) == "Preliminary: 2 of 4 planned trainings are done."
+    assert plan.unfinished(plans, "full", [*(result(seed=seed) for seed in range(3)), result("other")]) == ""
+    assert plan.unfinished(plans, "quick", []) == ""
+
+
 def test_a_planned_stop_must_be_the_one_that_ended_the_training(tmp_path: Path) -> None:
     plans = plan.read(write(tmp_path, HEADER, LINE, STOPPED))
     assert not plan.is_unplanned(plans, result(run="moved", stop_pct=99.23))
