@@ -311,6 +311,12 @@ def test_the_pipeline_is_short(name, most):
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= most
 
 
+def test_dvc_metrics_shows_every_scale_that_has_a_table():
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    scales = STAGES["table"]["matrix"]["scale"]
+    assert pipeline["metrics"] == [f"results/{scale}/metrics" for scale in scales]
+
+
 def test_what_retrains_and_what_does_not():
     """A change of a loss retrains; one of the report does not; one of the training loop does not evaluate again."""
     deps = {stage: set(paths_of(STAGES[stage]["deps"])) for stage in STAGES}
