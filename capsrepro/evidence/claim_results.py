@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from capsrepro.core import paths
 from capsrepro.evidence import claims, clusters, deviations, paired, plan
@@ -13,6 +13,7 @@ from capsrepro.evidence.paired import Count, Effect
 from capsrepro.evidence.paper import DATA
 from capsrepro.evidence.results import Result
 from capsrepro.evidence.scale import Scale
+from capsrepro.evidence.verdicts import Verdict
 
 GAP = "affnist-gap"
 ALPHA = 0.05
@@ -33,6 +34,10 @@ class Judged:
     seeds: int = 0
     images: int | None = None  # of one seed
     p_holm: float | None = None
+
+    def told(self, common: Collection[str]) -> str:
+        """The verdict with its remarks in brackets, but for those that all claims have in common."""
+        return str(Verdict(self.verdict, tuple(word for word in self.remarks if word not in common)))
 
     @property
     def is_tentative(self) -> bool:

@@ -10,7 +10,6 @@ import pandas as pd
 from capsrepro.core import files
 from capsrepro.evidence import claim_results, latex, lined
 from capsrepro.evidence.claim_results import Judged
-from capsrepro.evidence.verdicts import Verdict
 
 SHOWN = ("claim", "statement", "where", "the paper", "ours", "95 % interval", "verdict")
 ALIGNMENT = ("left", "left", "left", "right", "right", "right", "left")
@@ -57,7 +56,7 @@ def display(judged: Sequence[Judged]) -> list[list[str]]:
             lined.signed(one.claim.paper_effect),
             lined.signed(one.effect.effect) if one.effect else "",
             _span(one),
-            str(Verdict(one.verdict, tuple(word for word in one.remarks if word not in common))),
+            one.told(common),
         ]
         for one in judged
     ]

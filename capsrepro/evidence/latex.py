@@ -15,7 +15,6 @@ from capsrepro.core.text import whole_line
 from capsrepro.evidence import claim_results, claims, comparison
 from capsrepro.evidence.claim_results import Judged
 from capsrepro.evidence.lined import signed
-from capsrepro.evidence.verdicts import Verdict
 
 _MARKS = {
     "reproduced": "$=$",
@@ -107,17 +106,15 @@ def all_effects(judged: Sequence[Judged], scale: str) -> str:
         known = one.effect is not None and math.isfinite(one.effect.low)
         span = _span(one.effect.low, one.effect.high, signed) if one.effect is not None and known else ""
         p = "" if one.p_holm is None else "$<$0.0001" if one.p_holm < 1e-4 else rf"\num{{{one.p_holm:.2g}}}"
-        words = _escaped(str(Verdict(one.verdict, tuple(word for word in one.remarks if word not in common))))
+        words = _escaped(one.told(common))
         statement = _escaped(f"{one.claim.statement}; {one.claim.where}")
         effect = signed(_effect(one))
         shown.append(_row(statement, signed(one.claim.paper_effect), effect, span, str(one.seeds or ""), p, words))
         shown.append(_SPACE)
     columns = _raggedright("3.4cm") + "S[table-format=+2.2]S[table-format=+2.2]lrl" + _raggedright("3.2cm")
     head = ("Claim, and where it is made", "{Paper}", "{Ours}", r"95\,\% interval", "$n$", "$p$ (Holm)", "Verdict")
-    key = f"All: {_escaped(', '.join(common))}."
-    return _tabular(
-        scale, columns, head, shown, rf"\multicolumn{{7}}{{@{{}}p{{13.8cm}}@{{}}}}{{{key}}} \\" if common else ""
-    )
+    key = _key(f"All: {_escaped(', '.join(common))}.", len(head), "13.8cm") if common else ""
+    return _tabular(scale, columns, head, shown, key)
 
 
 def _set(line: Mapping[str, Any]) -> tuple[str, str]:
@@ -166,9 +163,9 @@ def _row(*cells: str) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _key(text: str) -> str:
-    """A last line below a table of four columns for a column of the page, as wide as they are."""
-    return rf"\multicolumn{{4}}{{@{{}}p{{7.7cm}}@{{}}}}{{{text}}} \\"
+def _key(text: str, columns: int = 4, width: str = "7.7cm") -> str:
+    """A last line below a table, as wide as it is: by default one of four columns for a column of the page."""
+    return rf"\multicolumn{{{columns}}}{{@{{}}p{{{width}}}@{{}}}}{{{text}}} \\"
 
 
 def _tabular(scale: str, columns: str, head: Sequence[str], lines: Sequence[str], key: str = "") -> str:
