@@ -85,22 +85,28 @@ def deviations(scale: str) -> str:
     )
 
 
-def claims(scale: str, *, judged: bool = False) -> str:
-    """The claims of the paper at a scale: all of them, or those that were judged."""
+def signed(number: str) -> str:
+    return lined.signed(float(number)) if number else ""
 
-    def signed(number: str) -> str:
-        return lined.signed(float(number)) if number else ""
 
+def effect(line: dict[str, str]) -> list[str]:
+    """The cells of a claim at one scale: effect with interval, seeds, verdict."""
+    if line["verdict"] not in JUDGED:
+        return ["", "", line["verdict"]]
+    span = " to ".join(signed(line[end]) for end in ("interval_low", "interval_high"))
+    verdict = line["verdict"] + (f", {NO_HOLM}" if NO_HOLM in line["remarks"] else "")
+    return [f"{signed(line['effect'])} ({span})" if line["interval_low"] else signed(line["effect"]), line["seeds"], verdict]
+
+
+def claims(*scales: str, judged: bool = False) -> str:
+    """The claims of the paper at one scale or several: all of them, or those that were judged at one of these."""
     lines = []
-    for line in csv(f"{scale}/claims.csv"):
-        span = (
-            " to ".join(signed(line[end]) for end in ("interval_low", "interval_high")) if line["interval_low"] else ""
-        )
-        if not judged or line["verdict"] in JUDGED:
-            effects = signed(line["paper_effect"]), signed(line["effect"])
-            verdict = line["verdict"] + (f", {NO_HOLM}" if NO_HOLM in line["remarks"] else "")
-            lines.append([line["statement"], *effects, span, line["seeds"], verdict])
-    return pipe(lines, ["claim", "paper", "measured", "95 % interval", "seeds", "verdict"])
+    for same in zip(*(csv(f"{scale}/claims.csv") for scale in scales), strict=True):
+        if not judged or any(line["verdict"] in JUDGED for line in same):
+            cells = [cell for line in same for cell in effect(line)]
+            lines.append([same[0]["statement"], signed(same[0]["paper_effect"]), *cells])
+    measured = [name for scale in scales for name in (f"`{scale}` (95 % interval)", "seeds", "verdict")]
+    return pipe(lines, ["claim", "paper", *measured])
 
 
 def ablations(columns: dict[str, str]) -> str:
@@ -120,7 +126,7 @@ ERRORS = {
     "verdict": "verdict",
 }
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
-    ("README.md", "claims"): lambda: claims("full", judged=True),
+    ("README.md", "claims"): lambda: claims("full", "medium", judged=True),
     ("README.md", "full"): lambda: numbers("full"),
     ("docs/results.md", "deviations"): lambda: deviations("full"),
     ("docs/results.md", "claims"): lambda: claims("full"),
