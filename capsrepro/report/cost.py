@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from capsrepro.report.document import Cell, Section, aligned
 from capsrepro.report.run_records import RunRecord
 
-_COLUMNS = ("device", "kind", "trainings", "hours", "million images shown", "images/s", "most memory, MB")
+_COLUMNS = ("device", "instructions", "kind", "trainings", "hours", "million images shown", "images/s", "most memory, MB")
 _GPU = re.compile(r"\d+ x ")  # a device of the provenance: `1 x NVIDIA H100 80GB HBM3`, or `AMD EPYC, 2 cores`
 
 
 def sections(found: Sequence[RunRecord]) -> list[Section]:
-    """A section with a line for each device; empty where no training told its time."""
+    """A section with a line for each kind of device; empty where no training told its time."""
     timed = [record for record in found if record.result.train_seconds is not None and record.result.device]
-    devices = list(dict.fromkeys(record.result.device for record in timed))
-    groups = [[record for record in timed if record.result.device == device] for device in devices]
+    devices = list(dict.fromkeys(_device(record) for record in timed))
+    groups = [[record for record in timed if _device(record) == device] for device in devices]
     if not groups:
         return []
     hours = {kind: sum(_hours(group) for group in groups if _kind(group) == kind) for kind in ("GPU", "CPU")}
@@ -31,7 +31,7 @@ def _line(group: Sequence[RunRecord]) -> list[Cell]:
     speeds = [one.images_per_second for one in results if one.images_per_second is not None]
     memory = [record.provenance["peak_memory_mb"] for record in group if "peak_memory_mb" in record.provenance]
     return [
-        Cell(results[0].device),
+        *map(Cell, _device(group[0])),
         Cell(_kind(group)),
         Cell(str(len(group))),
         Cell(f"{_hours(group):.2f}"),
@@ -39,6 +39,11 @@ def _line(group: Sequence[RunRecord]) -> list[Cell]:
         Cell(f"{min(speeds):.0f} to {max(speeds):.0f}" if speeds else ""),
         Cell(str(max(memory)) if memory else ""),
     ]
+
+
+def _device(record: RunRecord) -> tuple[str, str]:
+    """The device, and the widest vector instructions of its processor: the same name may stand for several."""
+    return record.result.device, str(record.provenance.get("instructions", ""))
 
 
 def _hours(group: Sequence[RunRecord]) -> float:

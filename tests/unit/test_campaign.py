@@ -23,6 +23,7 @@ small,b,0 1,300000,2000,steps,,why,0123abc
 small,pairs,0,300000,2000,steps,,why,0123abc
 other,a,7,300000,2000,steps,,why,0123abc
 """
+ENVIRONMENT = {"device": "a GPU", "instructions": "avx512f", "backend": "jax"}
 RUN = "{data: %s, model: capsnet, routing: 3%s}"
 PARAMS = f"""
 trainings: {{}}
@@ -89,7 +90,7 @@ def trainings(*, even_unfinished: bool = False) -> Trainings:
 def know(run: str, seconds: float, **changed: object) -> None:
     """Writes the provenance of a training of a hundred steps."""
     settings = params.read(Path("params.yaml")).settings(run, "small").as_json() | {"steps": 100}
-    entry = {"device": "a GPU", "backend": "jax", "settings": settings, "train_seconds": seconds, "steps_done": 100}
+    entry = ENVIRONMENT | {"settings": settings, "train_seconds": seconds, "steps_done": 100}
     path = RunPaths("small", run, 9).provenance
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(entry | changed))
@@ -100,7 +101,7 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The project as the current folder, on a GPU."""
     monkeypatch.chdir(project)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(pace, "environment", lambda: {"device": "a GPU", "backend": "jax"})
+    monkeypatch.setattr(pace, "environment", lambda: ENVIRONMENT)
     return project
 
 
@@ -251,7 +252,8 @@ def test_a_speed_is_known_of_equal_settings_device_and_number_of_seeds_only(here
     assert pace.known([a, RunPaths("small", "a", 1)], settings) is None
     know("a", 50.0, together=[0, 1])
     assert pace.known([a, RunPaths("small", "a", 1)], settings) == (0.5, 100)
-    for changed in ({"device": "another"}, {"backend": "torch"}, {"settings": settings.as_json() | {"batch_size": 7}}):
+    others = ({"device": "another"}, {"instructions": "avx2"}, {"backend": "torch"})
+    for changed in (*others, {"settings": settings.as_json() | {"batch_size": 7}}):
         know("a", 50.0, **changed)
         assert pace.known([a], settings) is None, changed
 

@@ -216,8 +216,17 @@ def test_scales_that_have_a_folder_are_linked(made):
 def test_cost_counts_hours_on_gpus_and_cpus(made):
     section = built(made)["cost"]
     assert section.text[0].startswith("The trainings of the table Runs: 0.60 hours on GPUs and 0.50 hours on CPUs.")
-    lines = {line[0].text: [cell.text for cell in line[1:5]] for line in section.table.lines}
+    lines = {line[0].text: [cell.text for cell in line[2:6]] for line in section.table.lines}
     assert lines == {"1 x H100": ["GPU", "6", "0.60", "2.3"], "An abacus, 2 cores": ["CPU", "1", "0.50", "0.4"]}
+
+
+def test_processors_of_one_name_and_other_instructions_have_a_line_each(made):
+    folder, known = made
+    path = folder / "full" / "provenance" / f"{CAPSNET}-seed1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"instructions": "avx2"}))
+    lines = [[cell.text for cell in line[:4]] for line in built((folder, known))["cost"].table.lines]
+    assert ["1 x H100", "avx2", "GPU", "1"] in lines
+    assert ["1 x H100", "", "GPU", "5"] in lines
 
 
 def test_seeds_that_were_trained_together_cost_their_time_once(made):
