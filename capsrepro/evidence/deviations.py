@@ -9,6 +9,7 @@ from capsrepro.evidence.results import Result
 
 WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
 HELD_OUT = 10_000  # training images that `validate` tests on
+GUESSED = 1.25  # times as often right as a guess: no more than that is nothing learnt; the class of most test digits has 1.14
 SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # a random sample of this size counts as the whole test set
 
 
@@ -131,9 +132,19 @@ def _recipe(results: Sequence[Result]) -> list[str]:
 
 
 def always(results: Sequence[Result], planned: Sequence[str] = ()) -> tuple[str, ...]:
-    """The remarks beside every verdict: a test set that was built, not downloaded, and `planned`, of `plan.remarks`."""
+    """The remarks beside every verdict.
+
+    They are: a test set that was built, not downloaded; trainings that learnt nothing; and `planned`, of `plan.remarks`.
+    """
     built = sorted({f"built {_title(result)}" for result in results if result.built})
-    return (*built, *planned)
+    failed = [result.name for result in results if learnt_nothing(result)]
+    return (*built, *([f"{', '.join(failed)} learnt nothing"] if failed else []), *planned)
+
+
+def learnt_nothing(result: Result) -> bool:
+    """Whether a network is right hardly more often than a guess, as when none of its units is active any more."""
+    data, right = str(result.settings.get("data")), 1 - result.wrong / result.examples
+    return data in DATA and right * DATA[data].answers <= GUESSED
 
 
 def steps(results: Sequence[Result], paper_settings: Mapping[str, Any] | None) -> tuple[str, ...]:

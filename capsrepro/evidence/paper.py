@@ -19,14 +19,15 @@ class DataSet(NamedTuple):
     shift: int | None = None  # in pixels, of a training image; of both digits of a pair
     members: int = 1  # networks of an ensemble
     leaky: bool = False  # routing to none of the classes
+    answers: int = 10  # a guess is right once in so many
 
 
 DATA: Mapping[str, DataSet] = {
     "mnist": DataSet(60_000, 10_000, shift=2),
-    "multimnist": DataSet(60_000_000, 10_000_000, shift=4),  # 1,000 pairs a digit
+    "multimnist": DataSet(60_000_000, 10_000_000, shift=4, answers=45),  # 1,000 pairs a digit
     "affnist": DataSet(60_000, 320_000),  # trained on MNIST; tested on 32 versions of each digit
     "cifar10": DataSet(50_000, 10_000, members=7, leaky=True),
-    "smallnorb": DataSet(24_300, 24_300),
+    "smallnorb": DataSet(24_300, 24_300, answers=5),
     "svhn": DataSet(73_257, 26_032),  # without the 531,131 `extra` images
 }
 

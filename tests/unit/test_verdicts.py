@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsrepro.core.params import RunConfig
-from capsrepro.evidence import verdicts
+from capsrepro.evidence import deviations, verdicts
 from capsrepro.evidence.intervals import student, wilson
 from capsrepro.evidence.paper import Row
 from capsrepro.evidence.results import Result
@@ -191,6 +191,19 @@ def test_a_partial_run_must_be_quick_and_a_narrower_one_at_that_scale(change):
 def test_a_narrower_run_on_all_of_the_data_must_be_of_reduced_width():
     assert judged(result(parameters=8215727, scale="medium")) == "reduced width"
     assert judged(result(), result(seed=1, parameters=8215727)) == "reduced width"
+
+
+def test_trainings_that_learnt_nothing_must_stand_beside_the_verdict():
+    one, many = result(8865, scale="medium"), [result(8865, seed=seed, scale="medium") for seed in (1, 2)]
+    assert judged(one) == f"missed ({ROW.id}-seed0 learnt nothing)"
+    assert judged(result(), *many) == f"inconclusive ({ROW.id}-seed1, {ROW.id}-seed2 learnt nothing)"
+    assert judged(result(8749)) == "missed"
+
+
+def test_of_pairs_one_in_45_is_a_guess():
+    pairs = RunConfig(data="multimnist", model="capsnet", recipe="paper", routing=3, reconstruction=True).as_json()
+    assert deviations.learnt_nothing(result(9750, settings=pairs))
+    assert not deviations.learnt_nothing(result(9700, settings=pairs))
 
 
 def test_a_validation_score_must_be_quick():
