@@ -9,7 +9,7 @@ from capsrepro.evidence.results import Result
 
 WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
 HELD_OUT = 10_000  # training images that `validate` tests on
-GUESSED = 1.25  # times as often right as a guess: no more than that is nothing learnt; the class of most test digits has 1.14
+GUESSED = 1.25  # right so many times as often as a guess: still nothing learnt; always the commonest digit has 1.14
 SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # a random sample of this size counts as the whole test set
 
 
@@ -134,7 +134,7 @@ def _recipe(results: Sequence[Result]) -> list[str]:
 def always(results: Sequence[Result], planned: Sequence[str] = ()) -> tuple[str, ...]:
     """The remarks beside every verdict.
 
-    They are: a test set that was built, not downloaded; trainings that learnt nothing; and `planned`, of `plan.remarks`.
+    These are: a test set that was built, not downloaded; trainings that learnt nothing; `planned`, of `plan.remarks`.
     """
     built = sorted({f"built {_title(result)}" for result in results if result.built})
     failed = [result.name for result in results if learnt_nothing(result)]

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from capsrepro.report.document import Cell, Section, aligned
 from capsrepro.report.run_records import RunRecord
 
-_COLUMNS = ("device", "instructions", "kind", "trainings", "hours", "million images shown", "images/s", "most memory, MB")
+_COLUMNS = (
+    "device", "instructions", "kind", "trainings", "hours", "million images shown", "images/s", "most memory, MB",
+)  # fmt: skip
 _GPU = re.compile(r"\d+ x ")  # a device of the provenance: `1 x NVIDIA H100 80GB HBM3`, or `AMD EPYC, 2 cores`
 
 

@@ -15,7 +15,7 @@ from capsrepro.core.params import RunConfig, same_settings
 from capsrepro.core.paths import RunPaths
 from .progress import backups, written
 
-ENVIRONMENT = ("device", "instructions", "backend")  # equal where a step takes as long: wider vectors made it 3 times as fast
+ENVIRONMENT = ("device", "instructions", "backend")  # a step takes as long where these are equal
 MARGIN, BESIDES = 1.1, 30  # a prediction is the measured time of the steps and a tenth, and seconds for all besides
 LENGTH = ("steps", "decay_steps", "checkpoint_steps")  # settings that do not change the time of a step
 DESCRIBE = "import json; from capsrepro.network import environment; print(json.dumps(environment.describe()))"

@@ -94,8 +94,8 @@ def effect(line: dict[str, str]) -> list[str]:
     if line["verdict"] not in JUDGED:
         return ["", "", line["verdict"]]
     span = " to ".join(signed(line[end]) for end in ("interval_low", "interval_high"))
-    verdict = line["verdict"] + (f", {NO_HOLM}" if NO_HOLM in line["remarks"] else "")
-    return [f"{signed(line['effect'])} ({span})" if line["interval_low"] else signed(line["effect"]), line["seeds"], verdict]
+    measured = signed(line["effect"]) + (f" ({span})" if line["interval_low"] else "")
+    return [measured, line["seeds"], line["verdict"] + (f", {NO_HOLM}" if NO_HOLM in line["remarks"] else "")]
 
 
 def claims(*scales: str, judged: bool = False) -> str:
