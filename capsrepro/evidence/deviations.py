@@ -9,6 +9,7 @@ from capsrepro.evidence.results import Result
 
 WIDTHS = ("conv_channels", "primary_types", "dense_units")  # the settings of a scale that change the architecture
 HELD_OUT = 10_000  # training images that `validate` tests on
+NOTHING = "learnt nothing"
 GUESSED = 1.25  # right so many times as often as a guess: still nothing learnt; always the commonest digit has 1.14
 SAMPLES: Mapping[str, int] = {"multimnist": 100_000}  # a random sample of this size counts as the whole test set
 
@@ -138,7 +139,7 @@ def always(results: Sequence[Result], planned: Sequence[str] = ()) -> tuple[str,
     """
     built = sorted({f"built {_title(result)}" for result in results if result.built})
     failed = [result.name for result in results if learnt_nothing(result)]
-    return (*built, *([f"{', '.join(failed)} learnt nothing"] if failed else []), *planned)
+    return (*built, *([f"{', '.join(failed)} {NOTHING}"] if failed else []), *planned)
 
 
 def learnt_nothing(result: Result) -> bool:

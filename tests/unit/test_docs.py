@@ -21,6 +21,7 @@ from capsrepro.core import params
 from capsrepro.evidence import lined, tables
 from capsrepro.evidence.claim_results import NO_HOLM
 from capsrepro.evidence.claims import FAILS, HOLDS, OPEN
+from capsrepro.evidence.deviations import NOTHING
 from tests.support.digits import ROOT
 
 RESULTS, DOCS = ROOT / "results", ROOT / "docs"
@@ -95,7 +96,8 @@ def effect(line: dict[str, str]) -> list[str]:
         return ["", "", line["verdict"]]
     span = " to ".join(signed(line[end]) for end in ("interval_low", "interval_high"))
     measured = signed(line["effect"]) + (f" ({span})" if line["interval_low"] else "")
-    return [measured, line["seeds"], line["verdict"] + (f", {NO_HOLM}" if NO_HOLM in line["remarks"] else "")]
+    remarks = [told for told, word in ((NO_HOLM, NO_HOLM), (f"some {NOTHING}", NOTHING)) if word in line["remarks"]]
+    return [measured, line["seeds"], ", ".join([line["verdict"], *remarks])]
 
 
 def claims(*scales: str, judged: bool = False) -> str:
