@@ -216,7 +216,7 @@ def test_mnist_checkpoint_must_give_the_count_of_the_same_weights_and_a_row_in_t
     ours, others = rows(command)
     assert "CapsNet, released checkpoint, MNIST" in ours
     assert f"({score.wrong}/10000)" in ours
-    assert verdict(ours) == "missed (released recipe)"  # nobody trained it
+    assert verdict(ours) == f"missed (released recipe, {MNIST_RUN}-seed0 learnt nothing)"  # nobody trained it
     assert verdict(others) == f"not run: {UNREACHABLE}"
     server.contents.clear()  # all is there, verified, and unpacked: nothing is asked for
     assert command("released", MNIST_RUN).splitlines()[-1] == message.splitlines()[-1]
@@ -270,7 +270,7 @@ def test_seven_cifar_checkpoints_must_give_the_count_of_their_ensemble(
     row = rows(command)[1]
     assert "7 CapsNets, released checkpoint, CIFAR-10" in row
     assert f"({score.wrong}/{PHOTOGRAPHS})" in row
-    assert verdict(row) == "quick"  # so few photographs
+    assert verdict(row) == f"quick ({CIFAR_RUN}-seed0 learnt nothing)"  # so few photographs
 
 
 def test_six_cifar_checkpoints_must_be_refused(
