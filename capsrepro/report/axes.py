@@ -23,6 +23,10 @@ class Axis:
         share = (value - low) / (high - low)
         return round(_MARGIN + (100 - 2 * _MARGIN) * min(max(share, 0.0), 1.0), 2)
 
+    def holds(self, value: float) -> bool:
+        """Whether a value lies on the axis, not beyond an end."""
+        return self.low <= value <= self.high
+
     @property
     def marks(self) -> list[tuple[float, str]]:
         """Place and number of each tick."""

@@ -5,6 +5,7 @@ Places on an axis are percentages of its width, so that a drawing fits any windo
 
 import dataclasses
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from capsrepro.report import axes
 from capsrepro.report.axes import Axis
 
 _OTHERS = "Further data sets: test error, %"
+_WIDE = 20  # times as wide as the middle interval of its family: cut off, or all others would be dots on one another
 Span = tuple[float, float]
 
 
@@ -40,10 +42,14 @@ class Line:
     least: float | None = None
 
     @property
-    def values(self) -> list[float]:
-        """All that has to fit on the axis."""
-        single = (self.paper, self.ours, self.least)
-        return [*self.band, *(self.interval or ()), *(value for value in single if value is not None)]
+    def width(self) -> float:
+        """Of the interval."""
+        return self.interval[1] - self.interval[0] if self.interval else 0.0
+
+    def values(self, widest: float) -> list[float]:
+        """All that has to fit on the axis: ours only if its interval is at most `widest`."""
+        ours = (self.ours, *(self.interval or ())) if self.width <= widest else ()
+        return [*self.band, *(value for value in (self.paper, self.least, *ours) if value is not None)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +69,12 @@ class Forest:
     title: str
     band: str
     families: Sequence[Family]
+
+    @property
+    def cut(self) -> bool:
+        """Whether an interval reaches beyond its axis."""
+        lines = [(family.axis, line) for family in self.families for line in family.lines]
+        return not all(axis.holds(end) for axis, line in lines for end in line.interval or ())
 
 
 def of_claims(ours: Scale, judged: Sequence[Judged]) -> Forest:
@@ -91,10 +103,14 @@ def _families(lines: Iterable[tuple[str, Line]], *, zero: bool = False) -> list[
     found: dict[str, list[Line]] = {}
     for title, line in lines:
         found.setdefault(title, []).append(line)
-    return [
-        Family(title, members, axes.linear([value for one in members for value in one.values]), zero)
-        for title, members in found.items()
-    ]
+    return [Family(title, members, _axis(members), zero) for title, members in found.items()]
+
+
+def _axis(lines: Sequence[Line]) -> Axis:
+    """An axis for all lines; far wider intervals than the others' reach beyond it."""
+    widths = [line.width for line in lines if line.interval]
+    widest = _WIDE * statistics.median(widths) if widths else math.inf
+    return axes.linear([value for line in lines for value in line.values(widest or math.inf)])
 
 
 def _measure(ours: Scale, one: Judged) -> str:

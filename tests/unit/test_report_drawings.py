@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import math
 import os
 import re
 
@@ -126,7 +127,7 @@ def test_the_numbers_forest_has_one_axis_a_family(made):
     assert (line.band, line.paper, line.ours) == (pytest.approx((0.15, 0.35)), 0.25, pytest.approx(0.3))
     assert line.interval == pytest.approx((0.3 - 4.303 * 0.02 / 3**0.5, 0.3 + 4.303 * 0.02 / 3**0.5), abs=1e-4)
     assert "3 seeds" in line.numbers
-    every = [value for one in mnist.lines for value in one.values]
+    every = [value for one in mnist.lines for value in one.values(math.inf)]
     assert mnist.axis.low <= min(every) < max(every) <= mnist.axis.high
 
 
@@ -323,7 +324,22 @@ def test_forests_name_a_family_for_each_measure(made):
         "affNIST: difference in accuracy, percentage points",
     ]
     assert "Routing logits: log10 of a ratio" in titles
-    assert forest.Line("", "", "", (-1.0, 1.0), least=3.0).values == [-1.0, 1.0, 3.0]
+    assert forest.Line("", "", "", (-1.0, 1.0), least=3.0).values(math.inf) == [-1.0, 1.0, 3.0]
+
+
+def test_an_interval_far_wider_than_the_others_is_cut_off_and_marked(made, monkeypatch):
+    """Else the others would be dots on one another."""
+    folder, known = made
+    monkeypatch.setattr(forest, "_WIDE", 0.1)  # then every interval is too wide
+    (claims_forest, _), text = built(made)["glance"].forests, report.write(known, folder, "full")[1].read_text()
+    mnist = claims_forest.families[0]
+    assert claims_forest.cut
+    assert mnist.axis.high - mnist.axis.low < 0.3
+    assert text.count("beyond the axis") == 2
+    assert text.count('class="beyond" d="M-8') >= 1
+    monkeypatch.undo()
+    assert not built(made)["glance"].forests[0].cut
+    assert "beyond the axis" not in report.write(known, folder, "full")[1].read_text()
 
 
 @pytest.mark.parametrize("loss", ["0", "nan"])
