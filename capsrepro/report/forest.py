@@ -109,8 +109,8 @@ def _families(lines: Iterable[tuple[str, Line]], *, zero: bool = False) -> list[
 def _axis(lines: Sequence[Line]) -> Axis:
     """An axis for all lines; far wider intervals than the others' reach beyond it."""
     widths = [line.width for line in lines if line.interval]
-    widest = _WIDE * statistics.median(widths) if widths else math.inf
-    return axes.linear([value for line in lines for value in line.values(widest or math.inf)])
+    widest = _WIDE * statistics.median(widths or [0.0]) or math.inf
+    return axes.linear([value for line in lines for value in line.values(widest)])
 
 
 def _measure(ours: Scale, one: Judged) -> str:
